@@ -1,0 +1,39 @@
+# Every target with a "##" comment is listed by `make help`.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help build test check format lint demo demo-kill clean setup sim bench-collectives
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## Build the programs, the tests and the benchmarks
+	@build/build.sh all
+
+setup: ## Install what the tests need (Debian packages, as root)
+	@build/setup-tests.sh
+
+test: setup build ## Run every test that needs no GPU (T="Core.Tests ..." for some)
+	@build/test.sh $(T)
+
+lint: ## Check formatting and the protobuf definitions
+	@build/lint.sh
+
+format: ## Format the sources
+	@dotnet format whitespace Platform.sln --no-restore --exclude artifacts
+
+check: lint test ## What CI runs: format, analyzers, build, tests
+
+demo: ## Train, register, deploy and query a small language model (DATA=path for your own text)
+	@build/demo.sh
+
+demo-kill: ## The demo, with a rank killed half-way: the gang resumes and finishes
+	@KILL_RANK=1 build/demo.sh
+
+sim: ## Simulate gangs under faults over many seeds (SEEDS=n)
+	@build/build.sh all && PLATFORM_SIM_SEEDS=$(or $(SEEDS),5000) build/test.sh Simulation.Tests
+
+bench-collectives: ## Time the collectives beside a plain socket copy
+	@build/build.sh all && artifacts/bin/Platform.Benchmarks/release/Platform.Benchmarks collectives
+
+clean: ## Delete everything that was built
+	@rm -rf artifacts
