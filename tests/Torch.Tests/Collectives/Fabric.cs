@@ -1,3 +1,4 @@
+using System.Net;
 using Platform.Torch.Collectives;
 using Platform.Torch.Collectives.Loopback;
 
@@ -7,6 +8,11 @@ namespace Platform.Torch.Tests.Collectives;
 public enum Fabric
 {
     Loopback,
+    SharedMemory,
+    Tcp,
+
+    /// <summary>Ranks alternate between two nodes.</summary>
+    TwoNodes,
 }
 
 internal static class Fabrics
@@ -26,7 +32,18 @@ internal static class Fabrics
         return fabric switch
         {
             Fabric.Loopback => LoopbackWorld.CreateAll(size, options),
+            Fabric.SharedMemory => CreateHost(size, _ => "node", options),
+            Fabric.Tcp => CreateHost(size, rank => $"node-{rank}", options),
+            Fabric.TwoNodes => CreateHost(size, rank => $"node-{rank % 2}", options),
             _ => throw new ArgumentOutOfRangeException(nameof(fabric)),
         };
+    }
+
+    private static IReadOnlyList<ICollectiveWorld> CreateHost(int size, Func<int, string> node, CollectiveOptions options)
+    {
+        var listeners = Enumerable.Range(0, size).Select(_ => HostCollectives.Listen(IPAddress.Loopback)).ToArray();
+        var table = listeners.Select((listener, rank) => new RankEndpoint(rank, node(rank), "127.0.0.1", listener.Port)).ToArray();
+        var token = Guid.NewGuid().ToString();
+        return [.. listeners.Select((listener, rank) => HostCollectives.Connect(listener, rank, table, token, options))];
     }
 }

@@ -12,7 +12,7 @@ internal sealed class LoopbackHub
         Size = size;
         Options = options;
         present = size;
-        Abort = new WorldAbort(_ => WakeAll());
+        Abort = new WorldAbort((_, _) => WakeAll());
     }
 
     public int Size { get; }
