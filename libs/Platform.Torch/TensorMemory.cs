@@ -1,3 +1,4 @@
+using Platform.Formats.Safetensors;
 using Platform.Torch.Native;
 using TorchSharp;
 using ScalarType = TorchSharp.torch.ScalarType;
@@ -92,6 +93,21 @@ public static unsafe class TensorMemory
         var tensor = Empty(shape, type);
         Buffer.MemoryCopy((void*)source, (void*)DataPointer(tensor), byteLength, byteLength);
         return tensor;
+    }
+
+    /// <summary>Appends a tensor's bytes to a safetensors file.</summary>
+    /// <param name="tensor">A contiguous CPU tensor.</param>
+    /// <param name="writer">The file.</param>
+    /// <param name="name">Name under which the tensor was declared there.</param>
+    public static void WriteTo(Tensor tensor, SafetensorsWriter writer, string name)
+    {
+        ArgumentNullException.ThrowIfNull(writer);
+        const long block = 1 << 30;
+        var pointer = (byte*)DataPointer(tensor);
+        var length = ByteLength(tensor);
+        for (long done = 0; done < length; done += block)
+            writer.Write(name, new ReadOnlySpan<byte>(pointer + done, (int)Math.Min(block, length - done)));
+        GC.KeepAlive(tensor);
     }
 
     /// <summary>A new CPU tensor whose elements are not set.</summary>

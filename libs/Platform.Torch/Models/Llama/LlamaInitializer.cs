@@ -53,17 +53,10 @@ public static class LlamaInitializer
     private static unsafe void Fill<T>(ModelConfig config, LlamaParameter parameter, TensorSlice slice, long seed, Tensor tensor)
         where T : unmanaged
     {
-        // The weight seen as rows of one stretch each: all of a replicated, column or vocabulary slice is a single stretch.
-        var inner = parameter.Shape.Skip(slice.Dimension + 1).Aggregate(1L, (product, length) => product * length);
-        var outer = parameter.Shape.Take(slice.Dimension).Aggregate(1L, (product, length) => product * length);
         var memory = (T*)TensorMemory.DataPointer(tensor);
         var stream = new NormalStream(seed, parameter.Name);
-        for (long row = 0; row < outer; row++)
-        {
-            var first = ((row * parameter.Shape[slice.Dimension]) + slice.Start) * inner;
-            Stretch(memory + (row * slice.PaddedLength * inner), slice.Length * inner, first);
-        }
-
+        foreach (var run in parameter.RunsOf(slice))
+            Stretch(memory + run.LocalFirst, run.Count, run.GlobalFirst);
         GC.KeepAlive(tensor);
 
         void Stretch(T* destination, long count, long first)

@@ -66,6 +66,14 @@ public sealed class LlamaModel : IDisposable
     public static LlamaModel Initialise(ModelConfig config, long seed, ScalarType type, Device device) =>
         new(config, parameter => LlamaInitializer.Create(config, parameter, parameter.Whole, seed, type).to(device), type, device);
 
+    /// <summary>The model of a Hugging Face directory's safetensors files.</summary>
+    /// <exception cref="Formats.ModelFormatException">The files do not hold the weights of this configuration.</exception>
+    public static LlamaModel Load(ModelConfig config, string directory, ScalarType type, Device device)
+    {
+        using var files = LlamaWeightFiles.Open(directory);
+        return new LlamaModel(config, parameter => files.Read(parameter, parameter.Whole, type).to(device), type, device);
+    }
+
     /// <summary>Logits of every position of a batch of sequences that start at position 0.</summary>
     /// <param name="tokens_BT">Int64 token ids, each below the vocabulary's size.</param>
     /// <param name="withHiddenStates">Whether to return the residual stream as well.</param>

@@ -98,6 +98,12 @@ public abstract record ModelPosition
 /// <param name="PaddedLength">Indices of the rank's own tensor; those beyond <paramref name="Length"/> are padding, kept at zero.</param>
 public readonly record struct TensorSlice(int Dimension, long Start, long Length, long PaddedLength);
 
+/// <summary>Elements that are consecutive both in a whole weight and in a slice of it, counted row by row.</summary>
+/// <param name="GlobalFirst">Index of the first in the whole weight.</param>
+/// <param name="LocalFirst">Index of the first in the tensor that holds the slice, padding included.</param>
+/// <param name="Count">Number of elements.</param>
+public readonly record struct ElementRun(long GlobalFirst, long LocalFirst, long Count);
+
 /// <summary>One weight of the whole model.</summary>
 /// <param name="Name">Hugging Face's name, e.g. <c>model.layers.0.self_attn.q_proj.weight</c>.</param>
 /// <param name="Shape">Shape of the whole weight; matrices are [outputs, inputs].</param>
@@ -139,4 +145,17 @@ public sealed record LlamaParameter(
 
     /// <summary>Shape of the tensor that holds a slice, padding included.</summary>
     public ImmutableArray<long> ShapeOf(TensorSlice slice) => Shape.SetItem(slice.Dimension, slice.PaddedLength);
+
+    /// <summary>
+    /// The runs of elements that lie one after another both in the whole weight and in a slice of it, in order; together they
+    /// are the slice without its padding. A slice along dimension 0 is a single run.
+    /// </summary>
+    public IEnumerable<ElementRun> RunsOf(TensorSlice slice)
+    {
+        var inner = Shape.Skip(slice.Dimension + 1).Aggregate(1L, (product, length) => product * length);
+        var outer = Shape.Take(slice.Dimension).Aggregate(1L, (product, length) => product * length);
+        for (long row = 0; row < outer && slice.Length > 0; row++)
+            yield return new ElementRun(
+                ((row * Shape[slice.Dimension]) + slice.Start) * inner, row * slice.PaddedLength * inner, slice.Length * inner);
+    }
 }
