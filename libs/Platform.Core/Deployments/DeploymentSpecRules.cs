@@ -1,0 +1,30 @@
+using Platform.Core.Specs;
+
+namespace Platform.Core.Deployments;
+
+/// <summary>What the fields of a deployment must be to each other.</summary>
+internal static class DeploymentSpecRules
+{
+    /// <summary>Notes every rule that does not hold and whose fields are otherwise good.</summary>
+    /// <param name="spec">What was read.</param>
+    /// <param name="path">Path of its sections in the input.</param>
+    /// <param name="violations">Takes what is wrong.</param>
+    public static void Check(DeploymentSpec spec, string path, ViolationList violations)
+    {
+        var autoscaling = FieldPath.Join(path, "deployment_config.autoscaling");
+        string min = autoscaling + ".min_replicas", initial = autoscaling + ".initial_replicas", max = autoscaling + ".max_replicas";
+        var options = spec.Deployment;
+        violations.Require(
+            options.MinReplicas <= options.MaxReplicas, [min, max],
+            $"{options.MinReplicas} is more than max_replicas ({options.MaxReplicas}).");
+        violations.Require(
+            options.InitialReplicas >= options.MinReplicas && options.InitialReplicas <= options.MaxReplicas, [initial, min, max],
+            $"{options.InitialReplicas} is not between min_replicas ({options.MinReplicas}) and max_replicas ({options.MaxReplicas}).");
+
+        var scaling = FieldPath.Join(path, "scaling_config");
+        violations.Require(
+            spec.Scaling.DevicesPerReplica % spec.Scaling.TensorParallel == 0,
+            [scaling + ".tensor_parallel", scaling + ".devices_per_replica"],
+            $"{spec.Scaling.TensorParallel} does not divide devices_per_replica ({spec.Scaling.DevicesPerReplica}).");
+    }
+}

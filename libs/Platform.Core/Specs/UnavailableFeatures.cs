@@ -1,0 +1,75 @@
+using System.Text.Json;
+using System.Text.Json.Nodes;
+
+namespace Platform.Core.Specs;
+
+/// <summary>
+/// What the contracts describe but this release cannot do. Using one is an error with a sentence of its own, never
+/// silently something else. To add a feature, make it work and delete its line.
+/// </summary>
+internal static class UnavailableFeatures
+{
+    private sealed record Feature(string Field, Func<JsonNode, bool> IsUsed, string Message);
+
+    /// <summary>The sentence for a layout that is left to the planner.</summary>
+    public const string PlannedLayout = "A planned layout is not available yet; give tensor, pipeline and data.";
+
+    /// <summary>The sentence for a job of kind CommandJob.</summary>
+    public const string CommandJob = "Gangs that run a program of their own are not available yet; use TrainingJob.";
+
+    private static readonly Feature[] OfJobs =
+    [
+        new("model.from", Given, "Continuing from a model is not available yet; give the model's shape instead (hidden_size, num_hidden_layers, …)."),
+        new("model.vocab_size", Given, "Setting the vocabulary here is not available yet; it follows from data.tokenizer."),
+        new("data.mixture", Given, "Weighted mixtures are not available yet; list the files under data.source."),
+        new("parallelism.auto", On, PlannedLayout),
+        new("parallelism.schedule", Is("interleaved"), "The interleaved schedule is not available yet; use 1f1b or gpipe."),
+        new("parallelism.virtual_stages", Above(1), "More than one virtual stage is not available yet; use 1."),
+        new("parallelism.sequence_parallel", On, "Sequence parallelism is not available yet; use false."),
+        new("parallelism.zero_stage", Above(0), "Sharded optimizer state is not available yet; use 0."),
+        new("lora", Given, "LoRA is not available yet; remove this section to train every weight."),
+        new("training.activation_checkpointing", Is("selective"), "Selective activation checkpointing is not available yet; use none or full."),
+        new("resources.device", Is("cuda"), "CUDA devices are not available yet; use cpu."),
+        new("resources.topology.pipeline", Given, "Placing pipeline groups by topology is not available yet; remove the key."),
+        new("resources.topology.data", Given, "Placing data groups by topology is not available yet; remove the key."),
+        new("resources.elastic", Given, "Elastic gangs are not available yet; remove this section."),
+        new("resources.spot", Is("allowed"), "Spot nodes are not available yet; use forbidden or remove the key."),
+    ];
+
+    private static readonly Feature[] OfDeployments =
+    [
+        new("engine_config.dtype", Is("int8"), "8-bit weights are not available yet; use bf16 or fp32."),
+        new("scaling_config.device", Is("cuda"), "CUDA devices are not available yet; use cpu."),
+        new("scaling_config.tensor_parallel", Above(1), "Replicas split over several devices are not available yet; use 1."),
+        new("scaling_config.devices_per_replica", Above(1), "Replicas split over several devices are not available yet; use 1."),
+    ];
+
+    /// <summary>Notes each use of such a feature in a job.</summary>
+    public static void CheckJob(JsonNode? input, ViolationList violations) => Check(OfJobs, input, "", violations);
+
+    /// <summary>Notes each use of such a feature in a deployment.</summary>
+    /// <param name="input">The whole input.</param>
+    /// <param name="path">Path of the deployment's sections in it.</param>
+    /// <param name="violations">Takes what is wrong.</param>
+    public static void CheckDeployment(JsonNode? input, string path, ViolationList violations) =>
+        Check(OfDeployments, FieldPath.Find(input, path), path, violations);
+
+    private static void Check(Feature[] features, JsonNode? input, string path, ViolationList violations)
+    {
+        foreach (var feature in features)
+        {
+            var field = FieldPath.Join(path, feature.Field);
+            if (FieldPath.Find(input, feature.Field) is { } value && feature.IsUsed(value) && !violations.IsDoubtful(field))
+                violations.Add(field, feature.Message);
+        }
+    }
+
+    private static bool Given(JsonNode value) => value is not JsonObject { Count: 0 };
+
+    private static bool On(JsonNode value) => SpecScalar.Flag(value) == true;
+
+    private static Func<JsonNode, bool> Above(long limit) => value => SpecScalar.Integer(value) > limit;
+
+    private static Func<JsonNode, bool> Is(string word) =>
+        value => value.GetValueKind() == JsonValueKind.String && value.GetValue<string>() == word;
+}
