@@ -1,0 +1,19 @@
+using Platform.Scheduling.Gangs;
+
+namespace Platform.Scheduling.Control;
+
+/// <summary>Times that the control plane keeps.</summary>
+public sealed record ControlOptions
+{
+    /// <summary>How long a node's lease holds; agents renew at a third of it and fence themselves when it ran out.</summary>
+    public TimeSpan Lease { get; init; } = TimeSpan.FromSeconds(10);
+
+    /// <summary>
+    /// What is added to a lease that ran out before the node's devices count as free: difference of clocks' speed, time for
+    /// the agent to kill its processes, and for ranks to notice that their agent is gone.
+    /// </summary>
+    public TimeSpan LeaseSkew { get; init; } = TimeSpan.FromSeconds(10);
+
+    /// <summary>Limits of gangs.</summary>
+    public GangTimeouts Gangs { get; init; } = new();
+}

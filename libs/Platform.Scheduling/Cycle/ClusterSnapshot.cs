@@ -1,0 +1,38 @@
+namespace Platform.Scheduling.Cycle;
+
+/// <summary>A device as the cycle sees it.</summary>
+/// <param name="Index">Place on its node.</param>
+/// <param name="Kind"><c>cpu</c> or <c>cuda</c>.</param>
+/// <param name="MemoryBytes">Memory of the whole device.</param>
+/// <param name="Healthy">Whether it may be allocated.</param>
+/// <param name="FreeMilli">Thousandths that no live allocation holds, [0, 1000].</param>
+public sealed record DeviceSnapshot(int Index, string Kind, long MemoryBytes, bool Healthy, int FreeMilli);
+
+/// <summary>A node as the cycle sees it.</summary>
+/// <param name="Name">Name, unique in the cluster.</param>
+/// <param name="Schedulable">Whether new gangs may be placed on it.</param>
+/// <param name="Condition">Why it is not schedulable: <c>lost</c> or <c>draining</c>; empty otherwise.</param>
+/// <param name="Topology">Labels such as <c>block</c>, <c>rack</c> and <c>zone</c>.</param>
+/// <param name="MemoryBytes">Host memory.</param>
+/// <param name="FreeMemoryBytes">Host memory that no live allocation claims.</param>
+/// <param name="Devices">Devices by index.</param>
+public sealed record NodeSnapshot(
+    string Name, bool Schedulable, string Condition, IReadOnlyDictionary<string, string> Topology,
+    long MemoryBytes, long FreeMemoryBytes, IReadOnlyList<DeviceSnapshot> Devices);
+
+/// <summary>What the cluster has and what is free of it, at one moment.</summary>
+/// <param name="Nodes">Nodes, ordered by name.</param>
+public sealed record ClusterSnapshot(IReadOnlyList<NodeSnapshot> Nodes)
+{
+    /// <summary>The same cluster with nothing allocated and every known node in service.</summary>
+    public ClusterSnapshot Emptied() => new([.. Nodes.Select(node => Free(node) with { Schedulable = true, Condition = "" })]);
+
+    /// <summary>The same cluster with nothing allocated; nodes that are out of service stay so.</summary>
+    public ClusterSnapshot Freed() => new([.. Nodes.Select(Free)]);
+
+    private static NodeSnapshot Free(NodeSnapshot node) => node with
+    {
+        FreeMemoryBytes = node.MemoryBytes,
+        Devices = [.. node.Devices.Select(device => device with { FreeMilli = 1000 })],
+    };
+}

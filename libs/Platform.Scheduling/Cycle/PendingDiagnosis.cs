@@ -1,0 +1,94 @@
+using System.Globalization;
+
+namespace Platform.Scheduling.Cycle;
+
+/// <summary>Finds out why a gang does not fit.</summary>
+internal static class PendingDiagnosis
+{
+    /// <summary>The reason why the gang cannot be placed with what the ledger has free.</summary>
+    public static PendingReason Explain(PendingGang gang, ClusterSnapshot cluster, DeviceLedger ledger)
+    {
+        var shape = gang.Shape;
+        if (!cluster.Nodes.Any(node => node.Devices.Any(device => device.Kind == shape.DeviceKind)))
+        {
+            return new PendingReason(PendingCode.Capacity, $"It needs {Needs(shape)}, and no node has a {shape.DeviceKind} device.")
+            {
+                Unblocks = [$"a node with {shape.DeviceKind} devices"],
+            };
+        }
+
+        if (GangPlacer.TryPlace(gang, new DeviceLedger(cluster.Freed())) is null)
+        {
+            return OutOfService(gang, cluster);
+        }
+
+        int ranks = shape.Mesh.WorldSize, fit = GangPlacer.CountSlots(shape, ledger.Nodes);
+        if (fit >= ranks)
+        {
+            return Scattered(shape, ledger);
+        }
+
+        var usable = ledger.Nodes.Where(node => node.Node.Schedulable)
+            .SelectMany(node => node.Node.Devices.Where(device => device.Kind == shape.DeviceKind && device.Healthy).Select(device => node.FreeMilli(device.Index)))
+            .ToList();
+        int free = usable.Sum(), need = shape.DeviceSlots * shape.DeviceMilli;
+        return free >= need
+            ? new PendingReason(
+                PendingCode.Fragmentation,
+                $"It needs {Needs(shape)}; {Devices(free)} are free in sum, but only {fit} of its {ranks} ranks find pieces that are large enough.")
+            {
+                Unblocks = ["a job on a shared device ends"],
+            }
+            : new PendingReason(
+                PendingCode.Capacity,
+                $"It needs {Needs(shape)}; {Devices(free)} of {usable.Count} are free, {Devices(need - free)} too few.")
+            {
+                Unblocks = [$"{Devices(need - free)} more {shape.DeviceKind} devices become free"],
+            };
+    }
+
+    /// <summary>What the gang occupies, as words.</summary>
+    public static string Needs(GangShape shape)
+    {
+        string devices = shape.DeviceMilli == 1000
+            ? $"{shape.DeviceSlots} {shape.DeviceKind} devices"
+            : $"{shape.DeviceSlots} shares of {shape.DeviceMilli / 1000.0:0.###} {shape.DeviceKind} device";
+        return shape.Mesh.Tensor > 1
+            ? $"{devices} (tensor groups of {shape.Mesh.Tensor * shape.DevicesPerRank} within one {shape.TensorTopology})"
+            : devices;
+    }
+
+    private static PendingReason OutOfService(PendingGang gang, ClusterSnapshot cluster)
+    {
+        string[] absent = [.. cluster.Nodes.Where(node => !node.Schedulable).Select(node => $"{node.Name} ({node.Condition})")];
+        bool nodesWouldHelp = GangPlacer.TryPlace(gang, new DeviceLedger(cluster.Emptied())) is not null;
+        string unhealthy = cluster.Nodes.Sum(node => node.Devices.Count(device => !device.Healthy)) is int count and > 0 ? $" {count} devices are unhealthy." : "";
+        return nodesWouldHelp
+            ? new PendingReason(
+                PendingCode.NodeHealth,
+                $"It needs {Needs(gang.Shape)}, which the nodes in service cannot hold even when empty; out of service: {string.Join(", ", absent)}.{unhealthy}")
+            {
+                Unblocks = [.. absent.Select(node => $"node {node} returns")],
+            }
+            : new PendingReason(
+                PendingCode.Capacity,
+                $"It needs {Needs(gang.Shape)}, which the whole cluster cannot hold even when empty.{unhealthy}")
+            {
+                Unblocks = ["more nodes"],
+            };
+    }
+
+    private static PendingReason Scattered(GangShape shape, DeviceLedger ledger)
+    {
+        var counts = ledger.Nodes.Where(node => node.Node.Schedulable)
+            .Select(node => (node.Node.Name, Ranks: node.Slots(shape, shape.Mesh.WorldSize).Count)).Where(entry => entry.Ranks > 0);
+        return new PendingReason(
+            PendingCode.Topology,
+            $"It needs {Needs(shape)}; places for ranks are free ({string.Join(", ", counts.Select(entry => $"{entry.Name}: {entry.Ranks}"))}), but not enough of them within one {shape.TensorTopology}.")
+        {
+            Unblocks = [$"devices of one {shape.TensorTopology} become free together", "a smaller parallelism.tensor"],
+        };
+    }
+
+    private static string Devices(int milli) => (milli / 1000.0).ToString("0.###", CultureInfo.InvariantCulture);
+}

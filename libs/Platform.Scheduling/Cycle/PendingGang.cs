@@ -1,0 +1,78 @@
+using Platform.Core.Deployments;
+using Platform.Core.Jobs;
+using Platform.Core.Parallelism;
+
+namespace Platform.Scheduling.Cycle;
+
+/// <summary>What a gang needs of the cluster.</summary>
+public sealed record GangShape
+{
+    /// <summary>Its ranks and how they are grouped.</summary>
+    public required DeviceMesh Mesh { get; init; }
+
+    /// <summary>Kind of device: <c>cpu</c> or <c>cuda</c>.</summary>
+    public required string DeviceKind { get; init; }
+
+    /// <summary>Devices of each rank.</summary>
+    public int DevicesPerRank { get; init; } = 1;
+
+    /// <summary>Thousandths of each of those devices, 1 to 1000.</summary>
+    public int DeviceMilli { get; init; } = 1000;
+
+    /// <summary>Device memory that a rank's share must hold; null for no claim.</summary>
+    public long? DeviceMemoryBytes { get; init; }
+
+    /// <summary>Host memory of each rank; null for no claim.</summary>
+    public long? MemoryBytes { get; init; }
+
+    /// <summary>Level within which each tensor group must stay: <c>node</c>, <c>block</c>, <c>rack</c> or <c>zone</c>.</summary>
+    public string TensorTopology { get; init; } = "node";
+
+    /// <summary>The shape of a training job with its widths resolved.</summary>
+    public static GangShape Of(TrainingJobSpec spec) => new()
+    {
+        Mesh = new DeviceMesh(spec.Parallelism.Tensor, spec.Parallelism.Pipeline, spec.Parallelism.Data),
+        DeviceKind = spec.Resources.Device,
+        DeviceMilli = spec.Resources.DeviceMilli,
+        DeviceMemoryBytes = spec.Resources.DeviceMemoryBytes,
+        MemoryBytes = spec.Resources.MemoryBytes,
+        TensorTopology = spec.Resources.TensorTopology,
+    };
+
+    /// <summary>The shape of one replica of a deployment: one rank for each member of its tensor group.</summary>
+    public static GangShape Of(DeploymentSpec spec) => new()
+    {
+        Mesh = new DeviceMesh(spec.Scaling.TensorParallel, 1, 1),
+        DeviceKind = spec.Scaling.Device,
+        DevicesPerRank = Math.Max(1, spec.Scaling.DevicesPerReplica / spec.Scaling.TensorParallel),
+        DeviceMilli = spec.Scaling.DeviceMilli,
+    };
+
+    /// <summary>Devices (whole or shares) that the gang occupies.</summary>
+    public int DeviceSlots => Mesh.WorldSize * DevicesPerRank;
+}
+
+/// <summary>A gang that waits for devices.</summary>
+public sealed record PendingGang
+{
+    /// <summary>Gang.</summary>
+    public required string Gang { get; init; }
+
+    /// <summary>What it needs.</summary>
+    public required GangShape Shape { get; init; }
+
+    /// <summary>Tenant queue.</summary>
+    public string Queue { get; init; } = "default";
+
+    /// <summary>Higher goes first.</summary>
+    public int Priority { get; init; }
+
+    /// <summary>When it was submitted; earlier goes first among equals.</summary>
+    public required DateTimeOffset SubmittedAt { get; init; }
+
+    /// <summary>Not before this time, after a failed attempt; null for at once.</summary>
+    public DateTimeOffset? NotBefore { get; init; }
+
+    /// <summary>Nodes on which it failed, avoided when the rest of the cluster can hold it.</summary>
+    public IReadOnlyList<string> AvoidNodes { get; init; } = [];
+}

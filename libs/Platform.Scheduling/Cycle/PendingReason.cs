@@ -1,0 +1,38 @@
+namespace Platform.Scheduling.Cycle;
+
+/// <summary>Why a gang is not placed. In the API these are the names in upper snake case.</summary>
+public enum PendingCode
+{
+    /// <summary>Its queue may not use more.</summary>
+    Quota,
+
+    /// <summary>It would fit, but a gang that goes first waits for those devices.</summary>
+    Priority,
+
+    /// <summary>Too few devices are free.</summary>
+    Capacity,
+
+    /// <summary>Enough is free in sum, but in pieces that are too small.</summary>
+    Fragmentation,
+
+    /// <summary>Enough devices are free, but not near enough to each other.</summary>
+    Topology,
+
+    /// <summary>It would fit if nodes that are lost, draining or unhealthy were in service.</summary>
+    NodeHealth,
+
+    /// <summary>It waits before it is tried again.</summary>
+    Backoff,
+}
+
+/// <summary>Why a gang is not placed, with the figures that decide it.</summary>
+/// <param name="Code">Kind of reason.</param>
+/// <param name="Message">The figures as a sentence.</param>
+public sealed record PendingReason(PendingCode Code, string Message)
+{
+    /// <summary>What lies behind it.</summary>
+    public IReadOnlyList<PendingReason> Causes { get; init; } = [];
+
+    /// <summary>Changes after which the gang would be placed.</summary>
+    public IReadOnlyList<string> Unblocks { get; init; } = [];
+}

@@ -1,0 +1,96 @@
+using Platform.Core.Deployments;
+using Platform.Scheduling.Gangs;
+
+namespace Platform.Scheduling.Deployments;
+
+/// <summary>Everything the control plane knows of a deployment apart from its replicas. A value: each change makes a new one.</summary>
+public sealed record DeploymentState
+{
+    /// <summary>Deployment id: the model name of requests.</summary>
+    public required string Id { get; init; }
+
+    /// <summary>Project it belongs to.</summary>
+    public required string Project { get; init; }
+
+    /// <summary>Unique over all time.</summary>
+    public required string Uid { get; init; }
+
+    /// <summary>Its settings; <see cref="DeploymentSpec.Model"/> is the registered name.</summary>
+    public required DeploymentSpec Spec { get; init; }
+
+    /// <summary>Version of the model that its replicas serve.</summary>
+    public required int ModelVersion { get; init; }
+
+    /// <summary>Hugging Face directory, absolute or relative to the artifact root.</summary>
+    public required string ModelDirectory { get; init; }
+
+    /// <summary>Longest context of the model.</summary>
+    public int ContextLength { get; init; }
+
+    /// <summary>Grows when settings or model change; replicas of older revisions are replaced.</summary>
+    public int Revision { get; init; } = 1;
+
+    /// <summary>Replicas wanted.</summary>
+    public required int DesiredReplicas { get; init; }
+
+    /// <summary>It is going away.</summary>
+    public bool Deleting { get; init; }
+
+    /// <summary>Number of the next replica.</summary>
+    public int NextReplica { get; init; } = 1;
+
+    /// <summary>Replicas that failed for good in a row.</summary>
+    public int ConsecutiveFailures { get; init; }
+
+    /// <summary>No new replica before this time.</summary>
+    public DateTimeOffset? NotBefore { get; init; }
+
+    /// <summary>Why the last replica failed for good; null once one is ready.</summary>
+    public string? LastFailure { get; init; }
+
+    /// <summary>When it was created.</summary>
+    public required DateTimeOffset CreatedAt { get; init; }
+
+    /// <summary>W3C context of the call that created it.</summary>
+    public string? TraceParent { get; init; }
+
+    /// <summary>Key in a project.</summary>
+    public string Key => $"{Project}/{Id}";
+}
+
+/// <summary>A replica: a gang that belongs to a deployment.</summary>
+/// <param name="Id">Replica id.</param>
+/// <param name="Deployment">Key of its deployment.</param>
+/// <param name="Revision">Revision it serves.</param>
+/// <param name="Gang">Its gang.</param>
+public sealed record ReplicaState(string Id, string Deployment, int Revision, GangState Gang)
+{
+    /// <summary>Whether it answers requests.</summary>
+    public bool IsReady => Gang.Stage == GangStage.Running && Endpoint is not null;
+
+    /// <summary>Address of its engine.</summary>
+    public string? Endpoint => Gang.Attempt?.Members.Select(member => member.ReplicaEndpoint).FirstOrDefault(endpoint => endpoint is not null);
+}
+
+/// <summary>What has to be done about a deployment.</summary>
+public abstract record DeploymentEffect
+{
+    private DeploymentEffect()
+    {
+    }
+
+    /// <summary>A new replica is wanted.</summary>
+    /// <param name="Replica">Its id.</param>
+    public sealed record Create(string Replica) : DeploymentEffect;
+
+    /// <summary>A replica is to end.</summary>
+    /// <param name="Replica">Its id.</param>
+    public sealed record Retire(string Replica) : DeploymentEffect;
+
+    /// <summary>A replica has ended and may be forgotten.</summary>
+    /// <param name="Replica">Its id.</param>
+    public sealed record Forget(string Replica) : DeploymentEffect;
+
+    /// <summary>The deployment is gone.</summary>
+    public sealed record Deleted : DeploymentEffect;
+}
