@@ -50,7 +50,7 @@ public sealed class BindingLibraryTests : IDisposable
     {
         var choice = BindingLibrary.Choose(Shipped, systemProvidesVersion: false);
         var paths = new string[8];
-        Parallel.For(0, paths.Length, i => paths[i] = BindingLibrary.Materialise(choice, () => _directory));
+        System.Threading.Tasks.Parallel.For(0, paths.Length, i => paths[i] = BindingLibrary.Materialise(choice, () => _directory));
 
         Assert.Single(paths.Distinct());
         Assert.Equal([paths[0]], Directory.GetFiles(_directory));

@@ -1,0 +1,73 @@
+using Platform.Torch.Collectives;
+using ScalarType = TorchSharp.torch.ScalarType;
+using Tensor = TorchSharp.torch.Tensor;
+
+namespace Platform.Torch.Parallel;
+
+/// <summary>Collectives on contiguous tensors, in place. In a group of one they do nothing.</summary>
+public static class GroupTensors
+{
+    /// <summary>Replaces the tensor by the sum over the group.</summary>
+    public static void AllReduceSum(this ICollectiveGroup group, Tensor tensor) => Reduce(group, tensor, ReduceOperation.Sum);
+
+    /// <summary>Replaces the tensor by the largest over the group.</summary>
+    public static void AllReduceMax(this ICollectiveGroup group, Tensor tensor) => Reduce(group, tensor, ReduceOperation.Max);
+
+    /// <summary>Sums a contiguous tensor over the group in buckets of at most so many elements, first to last.</summary>
+    public static void AllReduceSumInBuckets(this ICollectiveGroup group, Tensor tensor, long bucketElements)
+    {
+        ArgumentNullException.ThrowIfNull(group);
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(bucketElements);
+        if (group.Size == 1)
+            return;
+        var whole = BufferOf(tensor);
+        for (long start = 0; start < whole.Count; start += bucketElements)
+            group.AllReduce(whole.Slice(start, Math.Min(bucketElements, whole.Count - start)), ReduceOperation.Sum);
+        GC.KeepAlive(tensor);
+    }
+
+    /// <summary>Adds numbers up over the group, in double precision.</summary>
+    public static unsafe void AllReduceSum(this ICollectiveGroup group, Span<double> values)
+    {
+        ArgumentNullException.ThrowIfNull(group);
+        if (group.Size == 1)
+            return;
+        fixed (double* first = values)
+            group.AllReduce(new CollectiveBuffer((nint)first, values.Length, CollectiveElement.Float64), ReduceOperation.Sum);
+    }
+
+    /// <summary>Sends the tensor to a rank of the group.</summary>
+    public static void Send(this ICollectiveGroup group, Tensor tensor, int peer)
+    {
+        ArgumentNullException.ThrowIfNull(group);
+        group.Send(BufferOf(tensor), peer);
+        GC.KeepAlive(tensor);
+    }
+
+    /// <summary>Fills the tensor with the next message of a rank of the group.</summary>
+    public static void Receive(this ICollectiveGroup group, Tensor tensor, int peer)
+    {
+        ArgumentNullException.ThrowIfNull(group);
+        group.Receive(BufferOf(tensor), peer);
+        GC.KeepAlive(tensor);
+    }
+
+    private static void Reduce(ICollectiveGroup group, Tensor tensor, ReduceOperation operation)
+    {
+        ArgumentNullException.ThrowIfNull(group);
+        if (group.Size == 1)
+            return;
+        group.AllReduce(BufferOf(tensor), operation);
+        GC.KeepAlive(tensor);
+    }
+
+    private static CollectiveBuffer BufferOf(Tensor tensor) => new(TensorMemory.DataPointer(tensor), tensor.numel(), tensor.dtype switch
+    {
+        ScalarType.Float32 => CollectiveElement.Float32,
+        ScalarType.Float64 => CollectiveElement.Float64,
+        ScalarType.BFloat16 => CollectiveElement.BFloat16,
+        ScalarType.Int64 => CollectiveElement.Int64,
+        ScalarType.Byte => CollectiveElement.Byte,
+        _ => throw new ArgumentException($"Tensors of type {tensor.dtype} do not travel.", nameof(tensor)),
+    });
+}

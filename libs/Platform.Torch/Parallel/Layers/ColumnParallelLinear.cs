@@ -1,0 +1,46 @@
+using Platform.Torch.Collectives;
+using TorchSharp;
+using Tensor = TorchSharp.torch.Tensor;
+
+namespace Platform.Torch.Parallel.Layers;
+
+// Shapes: N tokens of a micro-batch, I inputs, O outputs of this rank.
+
+/// <summary>
+/// <c>y = x·Wᵀ + b</c> where each rank of the tensor group has its share of the outputs (Shoeybi et al. 2019, section 3). The
+/// input is the same on all ranks; its gradient is a sum over them, which the backward forms.
+/// </summary>
+/// <param name="group">Tensor group.</param>
+/// <param name="weight_OI">Weight.</param>
+/// <param name="weightGradient_OI">Gradient of the weight, added to, in the master type.</param>
+/// <param name="bias_O">Bias, or null.</param>
+/// <param name="biasGradient_O">Gradient of the bias, added to; null without one.</param>
+public sealed class ColumnParallelLinear(
+    ICollectiveGroup group, Tensor weight_OI, Tensor weightGradient_OI, Tensor? bias_O = null, Tensor? biasGradient_O = null)
+{
+    /// <summary>The rank's outputs.</summary>
+    /// <param name="x_NI">Input; must stay unchanged until the backward.</param>
+    /// <param name="tape">Where the input is kept; null when there will be no backward.</param>
+    /// <returns>[N, O].</returns>
+    public Tensor Forward(Tensor x_NI, ActivationTape? tape)
+    {
+        ArgumentNullException.ThrowIfNull(x_NI);
+        tape?.Push(x_NI.alias());
+        return torch.nn.functional.linear(x_NI, weight_OI, bias_O);
+    }
+
+    /// <summary>Adds to the gradients of weight and bias and returns that of the input.</summary>
+    /// <param name="gradient_NO">Gradient of the rank's outputs.</param>
+    /// <param name="tape">The forward's tape.</param>
+    /// <returns>[N, I], the sum over the group.</returns>
+    public Tensor Backward(Tensor gradient_NO, ActivationTape tape)
+    {
+        ArgumentNullException.ThrowIfNull(tape);
+        LinearGradients.AddWeight(weightGradient_OI, gradient_NO, tape.Pop());
+        if (biasGradient_O is not null)
+            LinearGradients.AddBias(biasGradient_O, gradient_NO);
+        var input = gradient_NO.mm(weight_OI);
+        group.AllReduceSum(input);
+        return input;
+    }
+}

@@ -1,0 +1,43 @@
+using TorchSharp;
+using Tensor = TorchSharp.torch.Tensor;
+
+namespace Platform.Torch.Parallel.Layers;
+
+/// <summary>
+/// Root-mean-square norm. Every rank of a tensor group computes it on the same input, so that its weight's gradient is whole
+/// and the same on all of them.
+/// </summary>
+/// <param name="weight_E">Weight.</param>
+/// <param name="weightGradient_E">Gradient of the weight, added to, in the master type.</param>
+/// <param name="epsilon">Added to the mean square.</param>
+public sealed class RmsNormSegment(Tensor weight_E, Tensor weightGradient_E, double epsilon)
+{
+    /// <summary>Normalises each row.</summary>
+    /// <param name="x_NE">Input; must stay unchanged until the backward.</param>
+    /// <param name="tape">Where the graph is kept; null when there will be no backward.</param>
+    public Tensor Forward(Tensor x_NE, ActivationTape? tape)
+    {
+        ArgumentNullException.ThrowIfNull(x_NE);
+        if (tape is null)
+            return Ops.RmsNorm(x_NE, weight_E, epsilon);
+        using var recording = torch.enable_grad();
+        var x = x_NE.detach().requires_grad_();
+        var weight = weight_E.detach().requires_grad_();
+        var result = Ops.RmsNorm(x, weight, epsilon);
+        tape.Push(x);
+        tape.Push(weight);
+        tape.Push(result);
+        return result.detach();
+    }
+
+    /// <summary>Adds to the weight's gradient and returns the input's.</summary>
+    public Tensor Backward(Tensor gradient_NE, ActivationTape tape)
+    {
+        ArgumentNullException.ThrowIfNull(tape);
+        var (result, weight, x) = (tape.Pop(), tape.Pop(), tape.Pop());
+        var gradients = torch.autograd.grad([result], [x, weight], [gradient_NE]);
+        weightGradient_E.add_(gradients[1]);
+        gradients[1].Dispose();
+        return gradients[0];
+    }
+}

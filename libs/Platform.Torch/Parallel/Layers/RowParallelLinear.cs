@@ -1,0 +1,41 @@
+using Platform.Torch.Collectives;
+using TorchSharp;
+using Tensor = TorchSharp.torch.Tensor;
+
+namespace Platform.Torch.Parallel.Layers;
+
+// Shapes: N tokens of a micro-batch, I inputs of this rank, O outputs.
+
+/// <summary>
+/// <c>y = x·Wᵀ</c> where each rank of the tensor group has its share of the inputs (Shoeybi et al. 2019, section 3). The output
+/// is a sum over the ranks, which the forward forms; the output's gradient is the same on all ranks.
+/// </summary>
+/// <param name="group">Tensor group.</param>
+/// <param name="weight_OI">Weight.</param>
+/// <param name="weightGradient_OI">Gradient of the weight, added to, in the master type.</param>
+public sealed class RowParallelLinear(ICollectiveGroup group, Tensor weight_OI, Tensor weightGradient_OI)
+{
+    /// <summary>The whole output.</summary>
+    /// <param name="x_NI">The rank's inputs; must stay unchanged until the backward.</param>
+    /// <param name="tape">Where the input is kept; null when there will be no backward.</param>
+    /// <returns>[N, O], the same on every rank.</returns>
+    public Tensor Forward(Tensor x_NI, ActivationTape? tape)
+    {
+        ArgumentNullException.ThrowIfNull(x_NI);
+        tape?.Push(x_NI.alias());
+        var output = torch.nn.functional.linear(x_NI, weight_OI);
+        group.AllReduceSum(output);
+        return output;
+    }
+
+    /// <summary>Adds to the gradient of the weight and returns that of the rank's inputs.</summary>
+    /// <param name="gradient_NO">Gradient of the output.</param>
+    /// <param name="tape">The forward's tape.</param>
+    /// <returns>[N, I].</returns>
+    public Tensor Backward(Tensor gradient_NO, ActivationTape tape)
+    {
+        ArgumentNullException.ThrowIfNull(tape);
+        LinearGradients.AddWeight(weightGradient_OI, gradient_NO, tape.Pop());
+        return gradient_NO.mm(weight_OI);
+    }
+}

@@ -1,0 +1,149 @@
+using Platform.Core.Models;
+using Platform.Torch.Models.Llama;
+using Platform.Torch.Parallel.Layers;
+using Platform.Torch.Parallel.Parameters;
+using TorchSharp;
+using Tensor = TorchSharp.torch.Tensor;
+
+namespace Platform.Torch.Parallel;
+
+/// <summary>
+/// One rank's part of a Llama-family decoder: its share of the heads, inner size and vocabulary of the layers of its pipeline
+/// stage. Autograd is off around it and on only inside segments; the backward is called explicitly, in reverse.
+/// </summary>
+/// <remarks>Used by one thread. It does not own the store or the groups.</remarks>
+public sealed class ParallelStage : IDisposable
+{
+    private readonly ParameterStore _store;
+    private readonly RotaryEmbedding _rotary;
+    private readonly VocabularyParallelEmbedding? _embedding;
+    private readonly List<ParallelDecoderLayer> _layers = [];
+    private readonly RmsNormSegment? _finalNorm;
+    private readonly VocabularyParallelLoss? _loss;
+
+    /// <summary>A stage over a store's tensors.</summary>
+    /// <param name="groups">The rank's groups.</param>
+    /// <param name="store">Its tensors.</param>
+    /// <param name="sequenceLength">Tokens per sequence.</param>
+    /// <param name="checkpointing">What layers recompute.</param>
+    public ParallelStage(ParallelGroups groups, ParameterStore store, int sequenceLength, ActivationCheckpointing checkpointing)
+    {
+        ArgumentNullException.ThrowIfNull(groups);
+        ArgumentNullException.ThrowIfNull(store);
+        _store = store;
+        SequenceLength = sequenceLength;
+        var layout = store.Layout;
+        _rotary = new RotaryEmbedding(layout.Config, sequenceLength, store.Types.Compute, torch.CPU);
+        foreach (var layer in Enumerable.Range(layout.Layers.First, layout.Layers.Count))
+            _layers.Add(new(groups.Tensor, store, layer, _rotary.Cosine_PD, _rotary.Sine_PD, checkpointing));
+        if (layout.IsFirst)
+        {
+            var table = store.Find(BundleRole.Embedding, null);
+            _embedding = new(groups.Tensor, table.Weight, table.Gradient, table.Bundle.Parts[0].Slice);
+        }
+
+        if (layout.IsLast)
+        {
+            var norm = store.Find(BundleRole.FinalNorm, null);
+            _finalNorm = new(norm.Weight, norm.Gradient, layout.Config.RmsNormEps);
+            var head = store.Find(layout.Config.TieWordEmbeddings ? BundleRole.Embedding : BundleRole.Head, null);
+            _loss = new(groups.Tensor, head.Weight, head.Gradient, head.Bundle.Parts[0].Slice);
+        }
+    }
+
+    /// <summary>Shape of the whole model.</summary>
+    public ModelConfig Config => _store.Layout.Config;
+
+    /// <summary>Tokens per sequence.</summary>
+    public int SequenceLength { get; }
+
+    /// <summary>An uninitialised tensor for the activations or gradients of a micro-batch.</summary>
+    public Tensor EmptyHidden(int sequences) =>
+        torch.empty([(long)sequences * SequenceLength, Config.HiddenSize], dtype: _store.Types.Compute, device: torch.CPU);
+
+    /// <summary>Residual stream of the first stage from tokens.</summary>
+    /// <param name="tokens_N">Int64 ids, sequence by sequence.</param>
+    /// <param name="sequences">Number of sequences.</param>
+    /// <param name="tape">What the backward needs; null when there will be none.</param>
+    public Tensor ForwardTokens(Tensor tokens_N, int sequences, ActivationTape? tape)
+    {
+        var embedding = _embedding ?? throw new InvalidOperationException("Only the first stage takes tokens.");
+        using var scope = torch.NewDisposeScope();
+        return ForwardHidden(embedding.Forward(tokens_N, tape), sequences, tape).MoveToOuterDisposeScope();
+    }
+
+    /// <summary>Residual stream after the stage's layers.</summary>
+    /// <param name="x_NE">Residual stream before them; must stay unchanged until the backward.</param>
+    /// <param name="sequences">Number of sequences.</param>
+    /// <param name="tape">What the backward needs; null when there will be none.</param>
+    public Tensor ForwardHidden(Tensor x_NE, int sequences, ActivationTape? tape)
+    {
+        using var withoutGradients = torch.no_grad();
+        using var scope = torch.NewDisposeScope();
+        foreach (var layer in _layers)
+            x_NE = layer.Forward(x_NE, sequences, tape);
+        return x_NE.MoveToOuterDisposeScope();
+    }
+
+    /// <summary>Loss of each token on the last stage, whose gradient goes on the tape.</summary>
+    /// <param name="x_NE">Residual stream after the last layer.</param>
+    /// <param name="targets_N">Int64 successors.</param>
+    /// <param name="scale">Weight of each token's loss.</param>
+    /// <param name="tape">The micro-batch's tape.</param>
+    /// <returns>Cross-entropy per token in nats [N].</returns>
+    public Tensor Loss(Tensor x_NE, Tensor targets_N, double scale, ActivationTape tape)
+    {
+        ArgumentNullException.ThrowIfNull(tape);
+        var (norm, head) = Head();
+        using var withoutGradients = torch.no_grad();
+        using var scope = torch.NewDisposeScope();
+        var (loss, gradient) = head.Differentiate(norm.Forward(x_NE, tape), targets_N, scale);
+        tape.Push(gradient);
+        return loss.MoveToOuterDisposeScope();
+    }
+
+    /// <summary>Loss of each token on the last stage, for evaluation.</summary>
+    /// <returns>Cross-entropy per token in nats [N].</returns>
+    public Tensor Evaluate(Tensor x_NE, Tensor targets_N)
+    {
+        var (norm, head) = Head();
+        using var withoutGradients = torch.no_grad();
+        using var scope = torch.NewDisposeScope();
+        return head.Evaluate(norm.Forward(x_NE, null), targets_N).MoveToOuterDisposeScope();
+    }
+
+    /// <summary>The last stage's gradient of the residual stream, from the loss on the tape; adds to the final norm's gradient.</summary>
+    public Tensor BackwardLoss(ActivationTape tape)
+    {
+        ArgumentNullException.ThrowIfNull(tape);
+        using var withoutGradients = torch.no_grad();
+        return Head().Norm.Backward(tape.Pop(), tape);
+    }
+
+    /// <summary>Adds to the gradients of the stage's layers, and of the embedding if it has one.</summary>
+    /// <param name="gradient_NE">Gradient of the residual stream after the layers.</param>
+    /// <param name="sequences">Number of sequences.</param>
+    /// <param name="tape">The forward's tape; it is empty afterwards.</param>
+    /// <returns>Gradient of the residual stream before them; on the first stage there is nobody to send it to.</returns>
+    public Tensor Backward(Tensor gradient_NE, int sequences, ActivationTape tape)
+    {
+        ArgumentNullException.ThrowIfNull(tape);
+        using var withoutGradients = torch.no_grad();
+        using var scope = torch.NewDisposeScope();
+        for (var i = _layers.Count - 1; i >= 0; i--)
+            gradient_NE = _layers[i].Backward(gradient_NE, sequences, tape);
+        _embedding?.Backward(gradient_NE, tape);
+        tape.Release();
+        if (tape.Count != 0)
+            throw new InvalidOperationException($"{tape.Count} tensors were kept and not used: a backward does not match its forward.");
+        return gradient_NE.MoveToOuterDisposeScope();
+    }
+
+    /// <inheritdoc/>
+    public void Dispose() => _rotary.Dispose();
+
+    private (RmsNormSegment Norm, VocabularyParallelLoss Loss) Head() =>
+        _finalNorm is not null && _loss is not null
+            ? (_finalNorm, _loss)
+            : throw new InvalidOperationException("Only the last stage has a head.");
+}
