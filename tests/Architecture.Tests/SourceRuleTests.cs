@@ -99,7 +99,7 @@ public sealed partial class SourceRuleTests
     [GeneratedRegex("^(libs/Platform\\.(Core|Scheduling)/|services/.*/Core/)")]
     private static partial Regex PureFolderPattern();
 
-    [GeneratedRegex(@"\b(async|await|Task\.|DateTime(Offset)?\.(UtcNow|Now)|TimeProvider|Random\.Shared|new Random\(\)|Guid\.NewGuid|ILogger|Console\.|File\.(?!Name)|Stopwatch|Thread\.|HttpClient)")]
+    [GeneratedRegex(@"\b(async\s|await\s|Task\.|DateTime(Offset)?\.(UtcNow|Now)|TimeProvider|Random\.Shared|new Random\(\)|Guid\.NewGuid|ILogger|Console\.|File\.(?!Name)|Stopwatch|Thread\.|HttpClient)")]
     private static partial Regex Acting();
 
     [GeneratedRegex(@"^\s*(?:global )?using (?:static )?([A-Za-z][A-Za-z0-9_.]*)\s*;", RegexOptions.Multiline)]
