@@ -65,7 +65,7 @@ public interface ICollectiveGroup : IDisposable
 
     /// <summary>
     /// Sends a message to a peer. Returns once the payload is copied away. At least one message per direction of a pair is
-    /// buffered whether or not the peer receives; at most two are, then the call blocks.
+    /// buffered whether or not the peer receives; once a bounded number are, the call blocks.
     /// </summary>
     void Send(CollectiveBuffer buffer, int peer);
 

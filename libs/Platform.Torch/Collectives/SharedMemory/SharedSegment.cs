@@ -33,6 +33,7 @@ internal sealed unsafe class SharedSegment : IDisposable
     private readonly MemoryMappedViewAccessor view;
     private readonly byte* start;
     private readonly string path;
+    private readonly string name;
     private readonly int size;
     private readonly int rank;
     private readonly long edgesAt;
@@ -50,14 +51,8 @@ internal sealed unsafe class SharedSegment : IDisposable
         ringsAt = Align(slotsAt + (long)size * Slots * slotBytes);
         var length = ringsAt + (long)size * size * ringBytes;
         path = Path.Combine(directory, $"platform-{Hash(world)}-{Hash(identity.Name)}");
-        file = new FileStream(path, new FileStreamOptions
-        {
-            Mode = FileMode.OpenOrCreate,
-            Access = FileAccess.ReadWrite,
-            Share = FileShare.ReadWrite | FileShare.Delete,
-            BufferSize = 0,
-            UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite,
-        });
+        name = identity.Name;
+        file = Open(path);
         try
         {
             if (file.Length != length)
@@ -70,10 +65,11 @@ internal sealed unsafe class SharedSegment : IDisposable
         }
         catch (IOException exception)
         {
+            view?.Dispose();
+            mapping?.Dispose();
             file.Dispose();
             File.Delete(path);
-            throw new CollectiveConnectException(
-                $"{identity.Name}: no shared memory in {directory} ({exception.Message}); give it more room or lower {nameof(CollectiveOptions.SharedMemoryBytesPerGroup)}", exception);
+            throw Unavailable(exception);
         }
         Volatile.Write(ref *Attached(rank), 1);
         if (Interlocked.Increment(ref *Word(AttachedAt)) == size)
@@ -110,7 +106,14 @@ internal sealed unsafe class SharedSegment : IDisposable
     {
         var index = (long)from * size + to;
         var dataAt = ringsAt + index * RingBytes;
-        LinuxCalls.Allocate(file.SafeFileHandle, dataAt, RingBytes);
+        try
+        {
+            LinuxCalls.Allocate(file.SafeFileHandle, dataAt, RingBytes);
+        }
+        catch (IOException exception)
+        {
+            throw Unavailable(exception);
+        }
         return new SharedRing(start + edgesAt + index * SharedRing.ControlBytes, start + dataAt, RingBytes);
     }
 
@@ -155,6 +158,28 @@ internal sealed unsafe class SharedSegment : IDisposable
         // Gone already, unless some member never came.
         File.Delete(path);
     }
+
+    private FileStream Open(string path)
+    {
+        try
+        {
+            return new FileStream(path, new FileStreamOptions
+            {
+                Mode = FileMode.OpenOrCreate,
+                Access = FileAccess.ReadWrite,
+                Share = FileShare.ReadWrite | FileShare.Delete,
+                BufferSize = 0,
+                UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite,
+            });
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        {
+            throw Unavailable(exception);
+        }
+    }
+
+    private CollectiveConnectException Unavailable(Exception exception) => new(
+        $"{name}: no shared memory at {path} ({exception.Message}); give its file system more room, or lower {nameof(CollectiveOptions.SharedMemoryBytesPerGroup)} and {nameof(CollectiveOptions.SharedMemoryBytesPerEdge)}", exception);
 
     private int* Word(int offset) => (int*)(start + offset);
 
