@@ -11,9 +11,9 @@ public sealed record CollectiveOptions
 
     /// <summary>
     /// Staging memory that one group shares among its members. Larger buffers pass in pieces. With the default, the
-    /// groups of eight ranks on one node stay well inside the 64 MiB that containers get.
+    /// thirteen groups and four pipeline edges of eight ranks on one node stay within the 64 MiB that containers get.
     /// </summary>
-    public int SharedMemoryBytesPerGroup { get; init; } = 4 << 20;
+    public int SharedMemoryBytesPerGroup { get; init; } = 2 << 20;
 
     /// <summary>Ring for messages, per direction of a pair that sends any; longer messages pass in pieces.</summary>
     public int SharedMemoryBytesPerEdge { get; init; } = 1 << 20;
