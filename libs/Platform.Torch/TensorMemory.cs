@@ -117,7 +117,7 @@ public static unsafe class TensorMemory
         return torch.empty(shape.ToArray(), dtype: type, device: torch.CPU);
     }
 
-    private static nint RawPointer(Tensor tensor)
+    internal static nint RawPointer(Tensor tensor)
     {
         void* pointer;
         if (StableAbi.GetDataPointer(tensor.Handle, &pointer) != 0)
