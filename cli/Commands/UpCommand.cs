@@ -1,0 +1,47 @@
+using System.CommandLine;
+using System.Globalization;
+using Platform.Cli.Launching;
+
+namespace Platform.Cli.Commands;
+
+/// <summary><c>platform up</c>: the whole platform on this machine, in place of this process.</summary>
+internal static class UpCommand
+{
+    public static Command Create(CommandRunner runner)
+    {
+        var httpPort = new Option<int>("--http-port") { Description = "Port of the OpenAI API, the JSON API and metrics.", HelpName = "PORT", DefaultValueFactory = _ => 8080 };
+        var grpcPort = new Option<int>("--grpc-port") { Description = "Port of the gRPC API.", HelpName = "PORT", DefaultValueFactory = _ => 8081 };
+        var data = new Option<string?>("--data") { Description = "Directory of database, models and logs; kept between runs.", HelpName = "DIR" };
+        var nodes = new Option<int>("--nodes") { Description = "Virtual nodes.", HelpName = "N", DefaultValueFactory = _ => 2 };
+        var devices = new Option<int>("--devices-per-node") { Description = "Virtual CPU devices of each node.", HelpName = "N", DefaultValueFactory = _ => 4 };
+        var settings = new Argument<string[]>("SETTING")
+        {
+            Description = "Further settings of the services, after --, such as --Scheduler:LeaseSeconds=5.", Arity = ArgumentArity.ZeroOrMore,
+        };
+        var command = new ExampledCommand(
+            "up",
+            "Run the whole platform on this machine until Ctrl-C.",
+            "platform up",
+            "platform up --data /tmp/try --nodes 1 --devices-per-node 8")
+        {
+            httpPort, grpcPort, data, nodes, devices, settings,
+        };
+        runner.HandleLocally(command, (parse, _) =>
+        {
+            string Number(Option<int> option, int min, int max) => parse.GetValue(option) is var value && value >= min && value <= max
+                ? value.ToString(CultureInfo.InvariantCulture)
+                : throw new CommandException($"{option.Name}: {value} is out of range; allowed is {min} to {max}.");
+            List<string> arguments =
+            [
+                "--http-port", Number(httpPort, 0, 65_535), "--grpc-port", Number(grpcPort, 0, 65_535),
+                "--nodes", Number(nodes, 1, 64), "--devices-per-node", Number(devices, 1, 64),
+            ];
+            if (parse.GetValue(data) is { } directory)
+                arguments.AddRange(["--data", runner.Terminal.Absolute(directory)]);
+            arguments.AddRange(parse.GetValue(settings) ?? []);
+            var program = StandaloneProgram.Find(runner.Terminal.Variable, AppContext.BaseDirectory);
+            return Task.FromResult(runner.Terminal.BecomeProgram(new ProgramStart(program, arguments)));
+        });
+        return command;
+    }
+}

@@ -1,0 +1,96 @@
+using System.Globalization;
+using Platform.Cli.Server;
+using Platform.V1;
+
+namespace Platform.Cli.Output;
+
+/// <summary>Jobs as tables.</summary>
+internal static class JobTables
+{
+    /// <summary>One line per job.</summary>
+    public static void WriteList(TextWriter output, IEnumerable<Job> jobs, DateTimeOffset now)
+    {
+        var table = new TextTable("JOB", "STATE", "STEP", "LOSS", "QUEUE", "RESTARTS", "RAN", "AGE");
+        foreach (var job in jobs)
+        {
+            table.Add(
+                ResourceNames.Short(job.Name), Show.State(job.State), Step(job.Progress),
+                job.Progress is { HasLoss: true } progress ? Show.Loss(progress.Loss) : "-",
+                job.Spec?.Queue is { Length: > 0 } queue ? queue : "default", Text(job.Restarts),
+                Show.RunTime(job, now), Show.Age(job.CreateTime, now));
+        }
+
+        table.Write(output, "There are no jobs. Submit one with 'platform train JOB.yaml'.");
+    }
+
+    /// <summary>Everything about one job.</summary>
+    public static void WriteOne(TextWriter output, Job job, DateTimeOffset now)
+    {
+        var table = new TextTable("FIELD", "VALUE");
+        table.Add("name", job.Name);
+        table.Add("state", job.StateReason.Length > 0 ? $"{Show.State(job.State)}: {job.StateReason}" : Show.State(job.State));
+        table.Add("layout", Show.Layout(job.Spec?.Parallelism));
+        table.Add("attempt", $"{job.Attempt} ({job.Restarts} restarts)");
+        table.Add("created", $"{Show.Age(job.CreateTime, now)} ago");
+        table.Add("ran", Show.RunTime(job, now));
+        if (job.Progress is { } progress)
+        {
+            table.Add("phase", progress.Phase);
+            table.Add("step", Step(progress));
+            table.Add("loss", progress.HasLoss ? $"{Show.Loss(progress.Loss)} (from {Show.Loss(progress.HasFirstLoss ? progress.FirstLoss : null)})" : "-");
+            table.Add("tokens/s", progress.HasTokensPerSecond ? Show.Count(progress.TokensPerSecond) : "-");
+        }
+
+        table.Add("checkpoint", job.CheckpointStep > 0 ? $"step {job.CheckpointStep}" : "-");
+        if (job.Model.Length > 0)
+            table.Add("model", job.Model);
+        foreach (var group in job.Ranks.GroupBy(rank => rank.Node))
+            table.Add($"ranks on {group.Key}", string.Join(", ", group.Select(rank => Text(rank.Rank))));
+        foreach (var failure in job.PastFailures)
+            table.Add($"attempt {failure.Attempt} failed", $"{failure.Message} [{failure.Reason}]");
+        if (job.Failure is { } final)
+            table.Add("failure", $"{final.Message} [{final.Reason}]");
+        table.Write(output, "");
+    }
+
+    /// <summary>One line per step.</summary>
+    public static void WriteMetrics(TextWriter output, GetMetricsResponse metrics)
+    {
+        var table = new TextTable("STEP", "LOSS", "GRAD NORM", "LR", "TOKENS/S", "SECONDS", "EVAL LOSS");
+        foreach (var point in metrics.Points)
+        {
+            table.Add(
+                Text(point.Step), Show.Loss(point.Loss), Show.Number(point.GradNorm), Show.Number(point.LearningRate),
+                Show.Count(point.TokensPerSecond), Show.Number(point.StepSeconds), point.HasEvalLoss ? Show.Loss(point.EvalLoss) : "");
+        }
+
+        table.Write(output, "There are no steps yet.");
+    }
+
+    /// <summary>Reasons as a tree, then what would help.</summary>
+    public static void WriteExplanation(TextWriter output, ExplainJobResponse explanation)
+    {
+        if (explanation.Reasons.Count == 0)
+            output.WriteLine("Nothing holds it back.");
+        foreach (var reason in explanation.Reasons)
+            WriteReason(output, reason, "");
+        if (explanation.Position > 0)
+            output.WriteLine($"Position in its queue: {explanation.Position}");
+        if (explanation.EstimatedStart is { } start)
+            output.WriteLine(string.Create(CultureInfo.InvariantCulture, $"Estimated start: {start.ToDateTimeOffset().ToLocalTime():yyyy-MM-dd HH:mm:ss}"));
+        foreach (var change in explanation.Counterfactuals)
+            output.WriteLine($"It would start if: {change}");
+    }
+
+    private static void WriteReason(TextWriter output, PendingReason reason, string indent)
+    {
+        output.WriteLine($"{indent}{reason.Message} [{reason.Reason}]");
+        foreach (var cause in reason.Causes)
+            WriteReason(output, cause, indent + "  ");
+    }
+
+    private static string Step(TrainingProgress? progress) =>
+        progress is { TotalSteps: > 0 } ? $"{progress.Step}/{progress.TotalSteps}" : "-";
+
+    private static string Text(int number) => number.ToString(CultureInfo.InvariantCulture);
+}
