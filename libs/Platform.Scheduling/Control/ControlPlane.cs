@@ -55,15 +55,7 @@ public sealed partial class ControlPlane
 
         foreach (var (id, deployment, revision) in record.Replicas)
         {
-            if (gangs.ContainsKey(GangOf(id)))
-            {
-                replicas[id] = (deployment, revision);
-            }
-            else
-            {
-                // Its gang ended just before the end of the leader before.
-                changes.ForgottenReplicas.Add(id);
-            }
+            replicas[id] = (deployment, revision);
         }
     }
 

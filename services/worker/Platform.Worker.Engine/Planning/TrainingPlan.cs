@@ -1,0 +1,121 @@
+using Platform.Core.Jobs;
+using Platform.Core.Models;
+using Platform.Core.Parallelism;
+using Platform.Core.Validation;
+
+namespace Platform.Worker.Engine.Planning;
+
+/// <summary>A training job resolved against its data: everything the ranks must agree on, and nothing else.</summary>
+public sealed record TrainingPlan
+{
+    /// <summary>Shape of the model.</summary>
+    public required ModelConfig Model { get; init; }
+
+    /// <summary>How ranks are arranged.</summary>
+    public required DeviceMesh Mesh { get; init; }
+
+    /// <summary>The job.</summary>
+    public required TrainingJobSpec Spec { get; init; }
+
+    /// <summary>Micro-batches per rank and step.</summary>
+    public int MicroBatches => Spec.Training.GlobalBatchSize / (Mesh.Data * Spec.Parallelism.MicroBatchSize);
+
+    /// <summary>Tokens per step, over all ranks.</summary>
+    public long TokensPerStep => (long)Spec.Training.GlobalBatchSize * Spec.Data.SequenceLength;
+
+    /// <summary>Resolves a job, or says everything that this engine cannot do about it.</summary>
+    /// <param name="spec">The job.</param>
+    /// <param name="vocabularySize">Tokens of its tokenizer.</param>
+    /// <param name="endOfTextId">The tokenizer's end-of-text token, if it has one.</param>
+    public static Validated<TrainingPlan> Resolve(TrainingJobSpec spec, int vocabularySize, int? endOfTextId)
+    {
+        ArgumentNullException.ThrowIfNull(spec);
+        var (model, layout, training) = (spec.Model, spec.Parallelism, spec.Training);
+        var violations = new List<Violation>();
+        Reject(model.From is not null, "model.from", "Continuing from a model is not supported; give the model's shape.");
+        Reject(
+            model.Architecture is not ("llama" or "mistral" or "qwen2"), "model.architecture",
+            $"Training '{model.Architecture}' is not supported; use llama, mistral or qwen2.");
+        Reject(layout.Auto, "parallelism.auto", "The layout must be chosen before the job starts; give tensor, pipeline and data.");
+        Reject(layout.SequenceParallel, "parallelism.sequence_parallel", "Sequence parallelism is not supported; use false.");
+        Reject(layout.ZeroStage > 0, "parallelism.zero_stage", $"ZeRO stage {layout.ZeroStage} is not supported; use 0.");
+        Reject(
+            layout.Schedule == PipelineSchedule.Interleaved || layout.VirtualStages > 1, "parallelism.schedule",
+            "The interleaved schedule is not supported; use 1f1b or gpipe with one virtual stage.");
+        Reject(spec.Optimizer.Name != "adamw", "optimizer.name", $"The optimizer '{spec.Optimizer.Name}' is not supported; use adamw.");
+        Reject(spec.Resources.Device != "cpu", "resources.device", $"Training on '{spec.Resources.Device}' is not supported; use cpu.");
+        Reject(
+            training.ActivationCheckpointing is not ("none" or "selective" or "full"), "training.activation_checkpointing",
+            $"Found '{training.ActivationCheckpointing}'; none, selective and full are allowed.");
+        Reject(training.Steps < 1, "training.steps", $"Found {training.Steps}; at least 1 is needed.");
+        if (layout.Tensor < 1 || layout.Pipeline < 1 || layout.Data < 1 || layout.MicroBatchSize < 1)
+            violations.Add(new("parallelism", "Tensor, pipeline, data and micro_batch_size are at least 1."));
+        else if (model.From is null)
+            CheckDivisions();
+        Reject(
+            spec.Data.SequenceLength < 1 || spec.Data.SequenceLength > model.MaxPositionEmbeddings, "data.sequence_length",
+            $"Found {spec.Data.SequenceLength}; from 1 to the model's max_position_embeddings, {model.MaxPositionEmbeddings}, is allowed.");
+        Reject(
+            spec.Data.EvalFraction is < 0 or > 0.5, "data.eval_fraction", $"Found {spec.Data.EvalFraction}; from 0 to 0.5 is allowed.");
+
+        if (violations.Count > 0)
+            return new Validated<TrainingPlan>.Invalid(violations);
+        return new Validated<TrainingPlan>.Valid(new TrainingPlan
+        {
+            Spec = spec, Mesh = new DeviceMesh(layout.Tensor, layout.Pipeline, layout.Data), Model = ConfigOf(model, vocabularySize, endOfTextId),
+        });
+
+        void Reject(bool isWrong, string field, string message)
+        {
+            if (isWrong)
+                violations.Add(new Violation(field, message));
+        }
+
+        void CheckDivisions()
+        {
+            foreach (var (name, count) in new[]
+                     {
+                         ("num_attention_heads", model.NumAttentionHeads), ("num_key_value_heads", model.NumKeyValueHeads),
+                         ("intermediate_size", model.IntermediateSize),
+                     })
+                Reject(
+                    count < 1 || count % layout.Tensor != 0, "parallelism.tensor",
+                    $"A tensor width of {layout.Tensor} does not divide model.{name}, which is {count}.");
+            Reject(
+                model.NumKeyValueHeads > 0 && model.NumAttentionHeads % model.NumKeyValueHeads != 0, "model.num_key_value_heads",
+                $"{model.NumKeyValueHeads} key/value heads do not divide the {model.NumAttentionHeads} heads.");
+            Reject(
+                model.HeadDim is null && model.NumAttentionHeads > 0 && model.HiddenSize % model.NumAttentionHeads != 0, "model.num_attention_heads",
+                $"{model.NumAttentionHeads} heads do not divide hidden_size, which is {model.HiddenSize}.");
+            Reject(
+                model.NumAttentionHeads > 0 && HeadDimOf(model) % 2 != 0, "model.head_dim", $"Found {HeadDimOf(model)}; rotary embedding needs an even size.");
+            Reject(
+                model.NumHiddenLayers < layout.Pipeline, "parallelism.pipeline",
+                $"{layout.Pipeline} stages need at least as many layers; the model has {model.NumHiddenLayers}.");
+            var parts = (long)layout.Data * layout.MicroBatchSize;
+            Reject(
+                training.GlobalBatchSize < 1 || training.GlobalBatchSize % parts != 0, "training.global_batch_size",
+                $"{training.GlobalBatchSize} sequences do not divide by data × micro_batch_size = {parts}.");
+        }
+    }
+
+    private static int HeadDimOf(ModelSpec model) => model.HeadDim ?? model.HiddenSize / model.NumAttentionHeads;
+
+    private static ModelConfig ConfigOf(ModelSpec model, int vocabularySize, int? endOfTextId) => new()
+    {
+        Architecture = model.Architecture,
+        VocabSize = vocabularySize,
+        HiddenSize = model.HiddenSize,
+        IntermediateSize = model.IntermediateSize,
+        NumHiddenLayers = model.NumHiddenLayers,
+        NumAttentionHeads = model.NumAttentionHeads,
+        NumKeyValueHeads = model.NumKeyValueHeads,
+        HeadDim = HeadDimOf(model),
+        MaxPositionEmbeddings = model.MaxPositionEmbeddings,
+        RmsNormEps = model.RmsNormEps,
+        RopeTheta = model.RopeTheta,
+        TieWordEmbeddings = model.TieWordEmbeddings,
+        AttentionBias = model.Architecture == "qwen2",
+        EosTokenIds = endOfTextId is { } id ? [id] : [],
+    };
+}

@@ -1,0 +1,35 @@
+using Microsoft.Extensions.Logging;
+
+namespace Platform.Worker.Engine;
+
+/// <summary>What a rank process writes to its log.</summary>
+internal static partial class RankLog
+{
+    [LoggerMessage(2000, LogLevel.Information, "Rank {Rank} of {WorldSize} of {Gang}, attempt {Attempt}, with {Threads} threads on {Node}")]
+    public static partial void Started(ILogger logger, int rank, int worldSize, string gang, int attempt, int threads, string node);
+
+    [LoggerMessage(2001, LogLevel.Information, "{Parameters} parameters over tensor {Tensor} × pipeline {Pipeline} × data {Data}; {Tokens} tokens of a vocabulary of {Vocabulary}; {TokensPerStep} tokens per step")]
+    public static partial void Planned(
+        ILogger logger, long parameters, int tensor, int pipeline, int data, long tokens, int vocabulary, long tokensPerStep);
+
+    [LoggerMessage(2002, LogLevel.Information, "Resuming from {Checkpoint} after step {Step}")]
+    public static partial void Resumed(ILogger logger, string checkpoint, int step);
+
+    [LoggerMessage(2003, LogLevel.Information, "step {Step}/{Steps} loss {Loss:F4} grad_norm {GradNorm:F4} lr {LearningRate:E2} {TokensPerSecond:F0} tokens/s")]
+    public static partial void Step(ILogger logger, int step, int steps, double loss, double gradNorm, double learningRate, double tokensPerSecond);
+
+    [LoggerMessage(2004, LogLevel.Information, "step {Step} held-out loss {Loss:F4}")]
+    public static partial void Evaluated(ILogger logger, int step, double loss);
+
+    [LoggerMessage(2005, LogLevel.Information, "Saved {Directory} in {Seconds:F2} s")]
+    public static partial void Saved(ILogger logger, string directory, double seconds);
+
+    [LoggerMessage(2006, LogLevel.Information, "Registered {Model} from {Directory}")]
+    public static partial void Exported(ILogger logger, string model, string directory);
+
+    [LoggerMessage(2007, LogLevel.Information, "Stopped on request: {Reason}")]
+    public static partial void Stopped(ILogger logger, string reason);
+
+    [LoggerMessage(2008, LogLevel.Error, "Failed ({Reason}): {Message}")]
+    public static partial void Failed(ILogger logger, string reason, string message, Exception exception);
+}

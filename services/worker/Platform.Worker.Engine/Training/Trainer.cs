@@ -1,0 +1,159 @@
+using Platform.Core.Jobs;
+using Platform.Torch.Parallel;
+using Platform.Torch.Parallel.Layers;
+using Platform.Torch.Parallel.Parameters;
+using Platform.Worker.Engine.Data;
+using Platform.Worker.Engine.Planning;
+
+namespace Platform.Worker.Engine.Training;
+
+/// <summary>What all ranks agree on after the backward of a step.</summary>
+/// <param name="Loss">Mean over the global batch's tokens, in nats.</param>
+/// <param name="GradientNorm">L2 norm of the whole gradient before clipping.</param>
+/// <param name="LearningRate">Learning rate of the update.</param>
+/// <param name="Stops">Ranks that were asked to stop.</param>
+/// <param name="StopsWithCheckpoint">Those of them that are to save a checkpoint.</param>
+public readonly record struct StepResult(double Loss, double GradientNorm, double LearningRate, int Stops, int StopsWithCheckpoint);
+
+/// <summary>The loss or the gradient of a step is not finite; weights are those before it.</summary>
+public sealed class DivergedException : Exception
+{
+    /// <summary>Names the step and what was found.</summary>
+    public DivergedException(int step, double loss, double gradientNorm)
+        : base($"Step {step} diverged: its loss is {loss} and the norm of its gradient {gradientNorm}. A lower learning rate, a longer warm-up or clipping may help.") =>
+        Step = step;
+
+    /// <summary>The step.</summary>
+    public int Step { get; }
+}
+
+/// <summary>One rank's part of training: model, optimizer and data on one mesh. Used by one thread.</summary>
+public sealed class Trainer : IDisposable
+{
+    private const int MostEvaluatedSequences = 256;
+
+    private readonly TrainingPlan _plan;
+    private readonly ParallelGroups _groups;
+    private readonly TokenFile _tokens;
+    private readonly DataOrder _order;
+    private readonly ParallelStage _stage;
+    private readonly PipelineRunner _runner;
+    private readonly ParallelAdamW _optimizer;
+
+    /// <summary>Allocates the rank's tensors; <see cref="Parameters"/> are zero until they are initialised or read.</summary>
+    /// <param name="plan">What to train.</param>
+    /// <param name="groups">The rank's groups.</param>
+    /// <param name="tokens">The data.</param>
+    /// <exception cref="InputUnreadableException">The data are too short.</exception>
+    public Trainer(TrainingPlan plan, ParallelGroups groups, TokenFile tokens)
+    {
+        ArgumentNullException.ThrowIfNull(plan);
+        ArgumentNullException.ThrowIfNull(groups);
+        ArgumentNullException.ThrowIfNull(tokens);
+        (_plan, _groups, _tokens) = (plan, groups, tokens);
+        var spec = plan.Spec;
+        _order = OrderOf(spec, tokens);
+        Parameters = new ParameterStore(StageLayout.Create(plan.Model, plan.Mesh, groups.Coordinate), spec.Training.Precision switch
+        {
+            Precision.BFloat16 => TrainingTypes.BFloat16,
+            Precision.Float32 => TrainingTypes.Float32,
+            Precision.Float64 => TrainingTypes.Float64,
+            _ => throw new ArgumentOutOfRangeException(nameof(plan)),
+        });
+        _stage = new ParallelStage(groups, Parameters, spec.Data.SequenceLength, spec.Training.ActivationCheckpointing switch
+        {
+            "none" => ActivationCheckpointing.None,
+            "selective" => ActivationCheckpointing.Selective,
+            "full" => ActivationCheckpointing.Full,
+            _ => throw new ArgumentOutOfRangeException(nameof(plan)),
+        });
+        _runner = new PipelineRunner(groups, _stage, spec.Parallelism.Schedule);
+        var optimizer = spec.Optimizer;
+        _optimizer = new ParallelAdamW(groups, Parameters, new AdamWSettings(
+            optimizer.Beta1, optimizer.Beta2, optimizer.Eps, optimizer.WeightDecay, optimizer.GradClip));
+    }
+
+    /// <summary>The rank's weights and optimizer state.</summary>
+    public ParameterStore Parameters { get; }
+
+    /// <summary>Whether there are held-out sequences to evaluate.</summary>
+    public bool CanEvaluate => _order.HeldOut.Count > 0;
+
+    /// <summary>Takes one step; every rank of the mesh calls this with the same step.</summary>
+    /// <param name="step">Step, from 1.</param>
+    /// <param name="stops">This rank was asked to stop.</param>
+    /// <param name="stopsWithCheckpoint">And to save a checkpoint.</param>
+    /// <exception cref="DivergedException">Loss or gradient is not finite; all ranks throw it.</exception>
+    public StepResult Step(int step, bool stops, bool stopsWithCheckpoint)
+    {
+        var training = _plan.Spec.Training;
+        var micro = _plan.Spec.Parallelism.MicroBatchSize;
+        var batch = _order.GlobalBatch(step);
+        var mine = batch.AsSpan(_groups.Coordinate.Data * (batch.Length / _plan.Mesh.Data), batch.Length / _plan.Mesh.Data).ToArray();
+        var lossSum = _runner.Train(_plan.MicroBatches, i => Load(mine.AsSpan(i * micro, micro)), 1.0 / _plan.TokensPerStep);
+        _optimizer.ReduceGradients();
+
+        Span<double> sums =
+        [
+            _groups.Coordinate.Tensor == 0 ? lossSum : 0, _optimizer.SquaredNormShare(), stops ? 1 : 0, stopsWithCheckpoint ? 1 : 0,
+        ];
+        _groups.World.AllReduceSum(sums);
+        var (loss, norm) = (sums[0] / _plan.TokensPerStep, Math.Sqrt(sums[1]));
+        if (!double.IsFinite(loss) || !double.IsFinite(norm))
+            throw new DivergedException(step, loss, norm);
+        var rate = LearningRate.At(_plan.Spec.Optimizer, training.Steps, step);
+        _optimizer.Update(step, rate, norm);
+        return new StepResult(loss, norm, rate, (int)sums[2], (int)sums[3]);
+    }
+
+    /// <summary>Mean cross-entropy per token over held-out sequences (at most 256), in nats; every rank calls this.</summary>
+    public double Evaluate()
+    {
+        var chosen = _order.HeldOut.Take(MostEvaluatedSequences).ToArray();
+        var micro = _plan.Spec.Parallelism.MicroBatchSize;
+        var perRound = micro * _plan.Mesh.Data;
+        double sum = 0;
+        for (var first = 0; first < chosen.Length; first += perRound)
+        {
+            // A round that is not full repeats the last sequence and leaves it out of the sum.
+            var indices = Enumerable.Range(first + (_groups.Coordinate.Data * micro), micro).ToArray();
+            var losses = _runner.Evaluate(() => Load([.. indices.Select(i => chosen[Math.Min(i, chosen.Length - 1)])]));
+            for (var i = 0; i < losses.Length; i++)
+                sum += indices[i] < chosen.Length && _groups.Coordinate.Tensor == 0 ? losses[i] : 0;
+        }
+
+        Span<double> total = [sum];
+        _groups.World.AllReduceSum(total);
+        return total[0] / ((double)chosen.Length * _plan.Spec.Data.SequenceLength);
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        _stage.Dispose();
+        Parameters.Dispose();
+    }
+
+    private static DataOrder OrderOf(TrainingJobSpec spec, TokenFile tokens)
+    {
+        try
+        {
+            return new DataOrder(
+                spec.Training.Seed, tokens.Sequences(spec.Data.SequenceLength), spec.Data.EvalFraction, spec.Training.GlobalBatchSize);
+        }
+        catch (ArgumentException refused)
+        {
+            throw new InputUnreadableException(
+                $"data.source: {tokens.Count} tokens are too few for sequences of {spec.Data.SequenceLength}.", refused);
+        }
+    }
+
+    private MicroBatch Load(ReadOnlySpan<int> sequences)
+    {
+        var length = _stage.SequenceLength;
+        var (tokens, targets) = (new long[sequences.Length * length], new long[sequences.Length * length]);
+        for (var i = 0; i < sequences.Length; i++)
+            _tokens.Read(sequences[i], tokens.AsSpan(i * length, length), targets.AsSpan(i * length, length));
+        return MicroBatch.Create(tokens, targets, sequences.Length);
+    }
+}

@@ -1,0 +1,215 @@
+using System.Diagnostics;
+using Microsoft.Extensions.Logging;
+using Platform.Core;
+using Platform.Core.Gangs;
+using Platform.Core.Jobs;
+using Platform.Core.Parallelism;
+using Platform.Core.Validation;
+using Platform.Formats.Checkpoints;
+using Platform.Formats.HuggingFace;
+using Platform.Torch;
+using Platform.Torch.Collectives;
+using Platform.Torch.Parallel;
+using Platform.Torch.Parallel.Checkpoints;
+using Platform.Worker.Engine.Checkpoints;
+using Platform.Worker.Engine.Data;
+using Platform.Worker.Engine.Planning;
+
+namespace Platform.Worker.Engine.Training;
+
+/// <summary>How a rank's work ended, when it did not fail.</summary>
+public enum TrainingOutcome
+{
+    /// <summary>All steps are taken and the model is registered.</summary>
+    Finished,
+
+    /// <summary>Somebody asked it to stop.</summary>
+    Stopped,
+}
+
+/// <summary>The job asks for something that this engine cannot do.</summary>
+public sealed class PlanRefusedException(IReadOnlyList<Violation> violations)
+    : Exception(string.Join(" ", violations.Select(violation => violation.ToString())))
+{
+    /// <summary>Everything that is wrong.</summary>
+    public IReadOnlyList<Violation> Violations { get; } = violations;
+}
+
+/// <summary>
+/// One rank's whole run on its model thread: data, resume, steps, checkpoints, export. Every rank of the world runs one.
+/// </summary>
+public sealed class TrainingSession
+{
+    private readonly ICollectiveWorld _world;
+    private readonly RankLaunch _launch;
+    private readonly TrainingJobSpec _spec;
+    private readonly ITrainingHost _host;
+    private readonly ILogger _logger;
+
+    /// <summary>A session in a world of as many ranks as the job's layout has.</summary>
+    /// <param name="world">All ranks.</param>
+    /// <param name="launch">What the rank was told.</param>
+    /// <param name="spec">The job.</param>
+    /// <param name="host">Whom to talk to.</param>
+    /// <param name="logger">Where rank 0 writes what happens.</param>
+    public TrainingSession(ICollectiveWorld world, RankLaunch launch, TrainingJobSpec spec, ITrainingHost host, ILogger logger)
+    {
+        ArgumentNullException.ThrowIfNull(launch);
+        (_world, _launch, _spec, _host, _logger) = (world, launch, spec, host, logger);
+    }
+
+    /// <summary>Runs to the end, or until somebody asks to stop.</summary>
+    /// <exception cref="PlanRefusedException">The job asks for something that this engine cannot do.</exception>
+    /// <exception cref="InputUnreadableException">Data or tokenizer cannot be read.</exception>
+    /// <exception cref="Formats.ModelFormatException">The checkpoint cannot be read.</exception>
+    /// <exception cref="DivergedException">A loss is not finite.</exception>
+    /// <exception cref="CollectiveException">Another rank failed.</exception>
+    public TrainingOutcome Run()
+    {
+        var layout = _spec.Parallelism;
+        if (layout.Auto || layout.WorldSize != _world.Size)
+            throw new PlanRefusedException([new("parallelism", $"The layout has {layout.WorldSize} ranks and the gang {_world.Size}.")]);
+        using var groups = ParallelGroups.Create(_world, new DeviceMesh(layout.Tensor, layout.Pipeline, layout.Data), _spec.Model.TieWordEmbeddings);
+
+        using var dataset = Prepare(groups);
+        if (dataset is null)
+            return TrainingOutcome.Stopped;
+        var plan = Resolve(dataset);
+        using var trainer = new Trainer(plan, groups, dataset.Tokens);
+        var saver = new CheckpointSaver(_launch, plan, groups, _host);
+        var (done, loss, saved) = Begin(trainer, saver);
+
+        if (done < _spec.Training.Steps)
+        {
+            var outcome = Train(trainer, saver, plan, done, ref loss, ref saved);
+            if (outcome == TrainingOutcome.Stopped)
+                return outcome;
+        }
+
+        if (saved is null)
+            throw new InvalidOperationException("A run ends with a checkpoint.");
+        if (_launch.Rank == 0)
+            Export(plan, dataset, saved, loss);
+        groups.World.Barrier();
+        return TrainingOutcome.Finished;
+    }
+
+    private Dataset? Prepare(ParallelGroups groups)
+    {
+        using var span = RankTelemetry.Source.StartActivity("prepare-data");
+        _host.Progress("tokenizing", null);
+        var hash = DatasetAgreement.Reach(
+            groups.World,
+            cancel => DatasetBuilder.Build(_launch.ArtifactRoot, _spec.Data, share => _host.Progress("tokenizing", share), cancel),
+            _host.StopRequested);
+        return hash is null ? null : Dataset.Open(Path.Combine(_launch.ArtifactRoot, ArtifactLayout.Dataset(hash)));
+    }
+
+    private TrainingPlan Resolve(Dataset dataset)
+    {
+        var tokenizer = dataset.Tokenizer.Tokenizer;
+        var plan = TrainingPlan.Resolve(_spec, tokenizer.VocabularySize, tokenizer.EndOfSequenceId) switch
+        {
+            Validated<TrainingPlan>.Valid valid => valid.Value,
+            Validated<TrainingPlan>.Invalid invalid => throw new PlanRefusedException(invalid.Violations),
+            _ => throw new InvalidOperationException("A plan is valid or not."),
+        };
+        if (_launch.Rank == 0)
+            RankLog.Planned(
+                _logger, plan.Model.ParameterCount, plan.Mesh.Tensor, plan.Mesh.Pipeline, plan.Mesh.Data, dataset.Description.Tokens,
+                plan.Model.VocabSize, plan.TokensPerStep);
+        return plan;
+    }
+
+    private (int Step, double Loss, string? Saved) Begin(Trainer trainer, CheckpointSaver saver)
+    {
+        _host.Progress("preparing", null);
+        if (_launch.ResumeFrom is not { } checkpoint)
+        {
+            trainer.Parameters.Initialise(_spec.Training.Seed);
+            return (0, double.NaN, null);
+        }
+
+        using var span = RankTelemetry.Source.StartActivity("resume");
+        var (step, loss) = saver.Resume(trainer.Parameters, checkpoint);
+        span?.SetTag("step", step);
+        if (_launch.Rank == 0)
+            RankLog.Resumed(_logger, checkpoint, step);
+        return (step, loss, checkpoint);
+    }
+
+    private TrainingOutcome Train(
+        Trainer trainer, CheckpointSaver saver, TrainingPlan plan, int done, ref double loss, ref string? saved)
+    {
+        var (training, every) = (_spec.Training, _spec.Checkpoint.EverySteps);
+        _host.Progress("training", (double)done / training.Steps);
+        for (var step = done + 1; step <= training.Steps; step++)
+        {
+            var begun = Stopwatch.GetTimestamp();
+            var stop = _host.Stop;
+            var result = trainer.Step(step, stop is not null, stop?.Checkpoint == true);
+            var seconds = Stopwatch.GetElapsedTime(begun).TotalSeconds;
+            loss = result.Loss;
+            var isEvaluated = training.EvalEvery > 0 && trainer.CanEvaluate && (step % training.EvalEvery == 0 || step == training.Steps);
+            double? evalLoss = isEvaluated ? trainer.Evaluate() : null;
+            if (_launch.Rank == 0)
+                Report(new StepMetrics(
+                    step, loss, result.GradientNorm, plan.TokensPerStep / seconds, result.LearningRate, seconds, evalLoss), training.Steps);
+
+            var stops = result.Stops > 0;
+            if (step == training.Steps || (every > 0 && step % every == 0) || (stops && result.StopsWithCheckpoint > 0))
+                saved = Save(trainer, saver, step, loss);
+            if (stops && step < training.Steps)
+                return TrainingOutcome.Stopped;
+            if (step < training.Steps)
+                _host.Progress("training", (double)step / training.Steps);
+        }
+
+        return TrainingOutcome.Finished;
+    }
+
+    private void Report(StepMetrics point, int steps)
+    {
+        _host.Point(point);
+        RankLog.Step(_logger, point.Step, steps, point.Loss, point.GradNorm, point.LearningRate, point.TokensPerSecond);
+        if (point.EvalLoss is { } held)
+            RankLog.Evaluated(_logger, point.Step, held);
+    }
+
+    private string Save(Trainer trainer, CheckpointSaver saver, int step, double loss)
+    {
+        using var span = RankTelemetry.Source.StartActivity("checkpoint");
+        span?.SetTag("step", step);
+        _host.Progress("saving", null);
+        var begun = Stopwatch.GetTimestamp();
+        var directory = saver.Save(trainer.Parameters, step, loss);
+        if (_launch.Rank == 0)
+            RankLog.Saved(_logger, directory, Stopwatch.GetElapsedTime(begun).TotalSeconds);
+        return directory;
+    }
+
+    private void Export(TrainingPlan plan, Dataset dataset, string checkpoint, double loss)
+    {
+        using var span = RankTelemetry.Source.StartActivity("export");
+        _host.Progress("exporting", null);
+        var directory = ArtifactLayout.FinalModel(_launch.Gang, _launch.Attempt);
+        var path = Path.Combine(_launch.ArtifactRoot, directory);
+        Directory.CreateDirectory(path);
+        var tokenizer = dataset.Tokenizer with
+        {
+            Config = dataset.Tokenizer.Config with { ModelMaxLength = plan.Model.MaxPositionEmbeddings },
+        };
+        tokenizer.Save(path);
+        var type = (_spec.Training.Precision == Precision.BFloat16 ? Precision.BFloat16 : Precision.Float32).ToScalarType();
+        var generation = new GenerationConfig
+        {
+            BosTokenId = plan.Model.BosTokenId, EosTokenIds = plan.Model.EosTokenIds,
+            PadTokenId = plan.Model.EosTokenIds.Count > 0 ? plan.Model.EosTokenIds[0] : null,
+        };
+        using (var reader = CheckpointReader.Open(Path.Combine(_launch.ArtifactRoot, checkpoint), CheckpointVerification.Structure))
+            CheckpointExport.Write(reader, plan.Model, type, generation, path);
+        var name = _spec.Output.RegisterAs ?? _spec.Name;
+        _host.RegisterModel(name, directory, loss);
+        RankLog.Exported(_logger, name, directory);
+    }
+}

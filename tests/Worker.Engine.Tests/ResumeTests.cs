@@ -1,0 +1,135 @@
+using Platform.Core.Jobs;
+using Platform.Formats;
+using Platform.Formats.Checkpoints;
+using Platform.Worker.Engine.Training;
+using Xunit;
+
+namespace Platform.Worker.Engine.Tests;
+
+public sealed class ResumeTests
+{
+    [Theory]
+    [InlineData(1, 1, 1, Precision.Float32)]
+    [InlineData(2, 2, 2, Precision.Float32)]
+    [InlineData(2, 1, 1, Precision.BFloat16)]
+    public void Stopping_and_resuming_gives_the_bits_of_a_run_that_was_not_stopped(int tensor, int pipeline, int data, Precision precision)
+    {
+        using var directory = new TemporaryDirectory();
+        var job = Job(directory, tensor, pipeline, data, precision);
+        using var through = new RecordingHost();
+        Gang.Run(job, Artifacts(directory, "through"), through);
+
+        var artifacts = Artifacts(directory, "interrupted");
+        RecordingHost? first = null;
+        using (first = new RecordingHost { OnPoint = point => { if (point.Step == 6) first!.RequestStop(checkpoint: true); } })
+            Assert.All(Gang.Run(job, artifacts, first), outcome => Assert.Equal(TrainingOutcome.Stopped, outcome));
+        var saved = Assert.Single(first.Checkpoints);
+        using var second = new RecordingHost();
+        Gang.Run(job, artifacts, second, attempt: 2, resumeFrom: saved.Directory);
+
+        Assert.Equal(Enumerable.Range(saved.Step + 1, 12 - saved.Step), second.Points.Select(point => point.Step));
+        Assert.Equal(
+            Hashes(directory, "through", through.Checkpoints.Last().Directory), Hashes(directory, "interrupted", second.Checkpoints.Last().Directory));
+        Assert.Equal(through.Points.Last().Loss, second.Points.Last().Loss);
+    }
+
+    [Fact]
+    public void A_checkpoint_of_one_layout_is_read_unchanged_by_every_other()
+    {
+        using var directory = new TemporaryDirectory();
+        var artifacts = Artifacts(directory, "artifacts");
+        using var writer = new RecordingHost();
+        Gang.Run(Job(directory, 2, 2, 2, Precision.Float32), artifacts, writer);
+        var original = writer.Checkpoints.Last();
+        var expected = Hashes(directory, "artifacts", original.Directory);
+        Assert.Equal(3 * 48, expected.Count);
+
+        var attempt = 1;
+        foreach (var (tensor, pipeline, data) in new[] { (1, 1, 1), (4, 1, 1), (1, 5, 1), (2, 1, 4), (1, 3, 2) })
+        {
+            // Everything is trained: the attempt reads the checkpoint, exports, and registers the same model.
+            using var reader = new RecordingHost();
+            Gang.Run(Job(directory, tensor, pipeline, data, Precision.Float32), artifacts, reader, ++attempt, original.Directory);
+            Assert.Empty(reader.Points);
+            Assert.Equal(writer.Models.Single().Loss, reader.Models.Single().Loss);
+
+            // One more step of a longer job from it writes it again in another layout's pieces.
+            var longer = Job(directory, tensor, pipeline, data, Precision.Float32) with
+            {
+                Optimizer = new OptimizerSpec { Lr = 1e-30, MinLr = 1e-30, WeightDecay = 0, Schedule = LearningRateSchedule.Constant },
+            };
+            longer = longer with { Training = longer.Training with { Steps = 13 } };
+            using var again = new RecordingHost();
+            Gang.Run(longer, artifacts, again, ++attempt, original.Directory);
+            var rewritten = Hashes(directory, "artifacts", again.Checkpoints.Last().Directory);
+            Assert.Equal(
+                expected.Where(pair => !pair.Key.StartsWith("optimizer.", StringComparison.Ordinal)),
+                rewritten.Where(pair => !pair.Key.StartsWith("optimizer.", StringComparison.Ordinal)));
+        }
+    }
+
+    [Fact]
+    public void A_truncated_checkpoint_is_refused_by_name()
+    {
+        using var directory = new TemporaryDirectory();
+        var job = Job(directory, 1, 1, 1, Precision.Float32);
+        var artifacts = Artifacts(directory, "artifacts");
+        using var host = new RecordingHost();
+        Gang.Run(job, artifacts, host);
+        var checkpoint = Path.Combine(artifacts, host.Checkpoints.Last().Directory);
+        var shard = Directory.GetFiles(checkpoint, "*.safetensors").Single();
+        using (var file = File.OpenWrite(shard))
+            file.SetLength(file.Length / 2);
+
+        var refused = Assert.Throws<ModelFormatException>(() => Gang.Run(job, artifacts, host, 2, host.Checkpoints.Last().Directory));
+
+        Assert.Contains(Path.GetFileName(shard), refused.Message, StringComparison.Ordinal);
+        Assert.Equal(Core.Gangs.FailureCode.CheckpointCorrupt, RankFailure.Of(refused).Code);
+    }
+
+    [Fact]
+    public void A_checkpoint_of_another_job_is_refused()
+    {
+        using var directory = new TemporaryDirectory();
+        var job = Job(directory, 1, 1, 1, Precision.Float32);
+        using var host = new RecordingHost();
+        Gang.Run(job, Artifacts(directory, "artifacts"), host);
+        var other = job with { Training = job.Training with { Seed = 12 } };
+
+        var refused = Assert.Throws<ModelFormatException>(
+            () => Gang.Run(other, Artifacts(directory, "artifacts"), host, 2, host.Checkpoints.Last().Directory));
+
+        Assert.Contains("seed 11", refused.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Checkpoints_are_written_when_due_and_deleted_when_told()
+    {
+        using var directory = new TemporaryDirectory();
+        var job = Job(directory, 1, 2, 1, Precision.Float32) with { Checkpoint = new CheckpointSpec { EverySteps = 5 } };
+        var artifacts = Artifacts(directory, "artifacts");
+        using var host = new RecordingHost { OnCommit = step => step == 10 ? ["jobs/tiny/1/00000005", "../escape", "jobs/other/1/00000005"] : [] };
+        Directory.CreateDirectory(Path.Combine(directory.Path, "escape"));
+        Directory.CreateDirectory(Path.Combine(artifacts, "jobs/other/1/00000005"));
+
+        Gang.Run(job, artifacts, host);
+
+        Assert.Equal([5, 10, 12], host.Checkpoints.Select(checkpoint => checkpoint.Step));
+        Assert.All(host.Checkpoints.Skip(1), checkpoint =>
+            Assert.Equal(checkpoint.Hash, CheckpointManifest.HashOf(Path.Combine(artifacts, checkpoint.Directory))));
+        Assert.False(Directory.Exists(Path.Combine(artifacts, "jobs/tiny/1/00000005")));
+        Assert.True(Directory.Exists(Path.Combine(directory.Path, "escape")));
+        Assert.True(Directory.Exists(Path.Combine(artifacts, "jobs/other/1/00000005")));
+    }
+
+    private static string Artifacts(TemporaryDirectory directory, string name) => Path.Combine(directory.Path, name);
+
+    private static TrainingJobSpec Job(TemporaryDirectory directory, int tensor, int pipeline, int data, Precision precision) =>
+        Gang.Job(directory.Write("text.txt", Gang.SomeText(3000)), tensor, pipeline, data, precision, steps: 12);
+
+    private static SortedDictionary<string, string> Hashes(TemporaryDirectory directory, string artifacts, string checkpoint)
+    {
+        using var reader = CheckpointReader.Open(Path.Combine(directory.Path, artifacts, checkpoint), CheckpointVerification.Hashes);
+        return new(reader.Manifest.Tensors.Keys.ToDictionary(name => name, reader.Sha256), StringComparer.Ordinal);
+    }
+}
