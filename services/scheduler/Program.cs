@@ -1,2 +1,4 @@
-System.Console.Error.WriteLine("not built yet");
-return 1;
+using Platform.Hosting;
+using Platform.Scheduler;
+
+return await PlatformHost.RunAsync(() => SchedulerApplication.Build(args, configure: null));

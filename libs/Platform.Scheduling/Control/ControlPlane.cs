@@ -55,7 +55,15 @@ public sealed partial class ControlPlane
 
         foreach (var (id, deployment, revision) in record.Replicas)
         {
-            replicas[id] = (deployment, revision);
+            if (gangs.ContainsKey(GangOf(id)))
+            {
+                replicas[id] = (deployment, revision);
+            }
+            else
+            {
+                // Its gang ended just before the end of the leader before.
+                changes.ForgottenReplicas.Add(id);
+            }
         }
     }
 

@@ -1,0 +1,82 @@
+using Platform.Core.Gangs;
+using Platform.Scheduling.Control;
+using Platform.Scheduling.Cycle;
+using Platform.Scheduling.Deployments;
+using Platform.Scheduling.Gangs;
+
+namespace Platform.Scheduler.Adapters;
+
+/// <summary>What readers see of the control plane without waiting for the loop: the state after the last commit.</summary>
+internal sealed class ControlView
+{
+    /// <summary>Name under which watchers of the routing table wait.</summary>
+    public const string Routes = "routes";
+
+    private volatile Content content = new(false, new Dictionary<string, GangDeferral>(), [], [], [], new ClusterSnapshot([]), 0, "");
+
+    /// <summary>The state after the last commit.</summary>
+    public Content Now => content;
+
+    public void Clear()
+    {
+        if (content.Leading)
+        {
+            content = content with { Leading = false };
+        }
+    }
+
+    /// <summary>Takes over the state after a commit; returns the names of what readers would see otherwise than before.</summary>
+    public IReadOnlyCollection<string> Update(ControlPlane plane, ControlChanges changes)
+    {
+        var before = content;
+        var names = new List<string>();
+        var replicas = changes.IsEmpty && before.Leading ? before.Replicas : plane.Replicas;
+        var deployments = changes.IsEmpty && before.Leading ? before.Deployments : [.. plane.Deployments];
+        string routes = changes.IsEmpty && before.Leading ? before.RouteKey : KeyOf(deployments, replicas);
+        if (routes != before.RouteKey)
+        {
+            names.Add(Routes);
+        }
+
+        names.AddRange(plane.Deferrals.Where(entry => before.Deferrals.GetValueOrDefault(entry.Key)?.Reason.Message != entry.Value.Reason.Message).Select(entry => entry.Key));
+        content = new Content(
+            true, plane.Deferrals, [.. plane.Nodes], deployments, replicas, plane.Snapshot(), before.RouteVersion + (routes == before.RouteKey ? 0 : 1), routes);
+        Measure(plane, content);
+        return names;
+    }
+
+    private static string KeyOf(IEnumerable<DeploymentState> deployments, IEnumerable<ReplicaState> replicas) => string.Join(
+        '\n',
+        deployments.Select(deployment => $"{deployment.Key} {deployment.Revision} {deployment.ModelVersion} {deployment.Deleting}")
+            .Concat(replicas.Where(replica => replica.IsReady).Select(replica => $"{replica.Deployment} {replica.Endpoint}")));
+
+    private static void Measure(ControlPlane plane, Content content)
+    {
+        foreach (var kind in Enum.GetValues<WorkloadKind>())
+        {
+            foreach (var stage in Enum.GetValues<GangStage>().Where(stage => stage is not (GangStage.Succeeded or GangStage.Failed or GangStage.Cancelled)))
+            {
+                SchedulerMetrics.Gangs.WithLabels(kind.ToString(), stage.ToString()).Set(plane.Gangs.Count(gang => gang.Kind == kind && gang.Stage == stage));
+            }
+        }
+
+        foreach (var code in Enum.GetValues<PendingCode>())
+        {
+            SchedulerMetrics.Pending.WithLabels(code.ToString()).Set(content.Deferrals.Values.Count(deferral => deferral.Reason.Code == code));
+        }
+
+        SchedulerMetrics.Nodes.WithLabels("ready").Set(content.Nodes.Count(node => !node.Lost && !node.Draining));
+        SchedulerMetrics.Nodes.WithLabels("lost").Set(content.Nodes.Count(node => node.Lost));
+        SchedulerMetrics.Nodes.WithLabels("draining").Set(content.Nodes.Count(node => !node.Lost && node.Draining));
+        foreach (var kind in content.Cluster.Nodes.SelectMany(node => node.Devices.Select(device => (node.Schedulable, device))).GroupBy(entry => entry.device.Kind))
+        {
+            SchedulerMetrics.Devices.WithLabels(kind.Key).Set(kind.Count(entry => entry.Schedulable && entry.device.Healthy));
+            SchedulerMetrics.DevicesAllocated.WithLabels(kind.Key).Set(kind.Sum(entry => 1000 - entry.device.FreeMilli) / 1000.0);
+        }
+    }
+
+    /// <summary>One state.</summary>
+    internal sealed record Content(
+        bool Leading, IReadOnlyDictionary<string, GangDeferral> Deferrals, IReadOnlyList<NodeState> Nodes,
+        IReadOnlyList<DeploymentState> Deployments, IReadOnlyList<ReplicaState> Replicas, ClusterSnapshot Cluster, long RouteVersion, string RouteKey);
+}

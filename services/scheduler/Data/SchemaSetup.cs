@@ -1,0 +1,70 @@
+using System.Data.Common;
+using Microsoft.EntityFrameworkCore;
+using Platform.Hosting.Errors;
+
+namespace Platform.Scheduler.Data;
+
+/// <summary>
+/// Brings the database to the schema of this program: an empty one gets it whole; one of an older version is brought
+/// forward step by step; one of a newer version is refused.
+/// </summary>
+internal static class SchemaSetup
+{
+    /// <summary>Version that this program reads and writes.</summary>
+    public const int Version = 1;
+
+    private const int Tries = 10;
+
+    /// <summary>SQL that leads from the version before each key to it. The first release needs none.</summary>
+    private static readonly IReadOnlyDictionary<int, string> Steps = new Dictionary<int, string>();
+
+    /// <summary>Creates or upgrades the schema. Several processes may do so at once: one wins, the others find it done.</summary>
+    /// <exception cref="UnavailableException">The database cannot be reached or is of a newer version.</exception>
+    public static async Task EnsureAsync(IDbContextFactory<SchedulerDbContext> factory, TimeProvider time, CancellationToken cancellationToken)
+    {
+        for (int attempt = 1; ; attempt++)
+        {
+            try
+            {
+                await using var db = await factory.CreateDbContextAsync(cancellationToken);
+                await EnsureAsync(db, cancellationToken);
+                return;
+            }
+            catch (Exception exception) when (exception is DbException or DbUpdateException && attempt < Tries)
+            {
+                // Another process is creating the same tables, or the server is still starting.
+                await Task.Delay(TimeSpan.FromMilliseconds(200 * attempt), time, cancellationToken);
+            }
+            catch (Exception exception) when (exception is DbException or DbUpdateException)
+            {
+                throw new UnavailableException("DATABASE_UNAVAILABLE", $"The database cannot be prepared: {exception.GetBaseException().Message}", exception);
+            }
+        }
+    }
+
+    private static async Task EnsureAsync(SchedulerDbContext db, CancellationToken cancellationToken)
+    {
+        await db.Database.EnsureCreatedAsync(cancellationToken);
+        await using var transaction = await db.Database.BeginTransactionAsync(cancellationToken);
+        var row = await db.Schema.SingleOrDefaultAsync(cancellationToken);
+        if (row is null)
+        {
+            db.Schema.Add(row = new SchemaRow { Id = 1, Version = Version });
+        }
+
+        if (row.Version > Version)
+        {
+            throw new UnavailableException(
+                "DATABASE_TOO_NEW", $"The database has schema {row.Version}, this program knows {Version}. Start the newer program.");
+        }
+
+        for (int next = row.Version + 1; next <= Version; next++)
+        {
+            await db.Database.ExecuteSqlRawAsync(Steps[next], cancellationToken);
+            row.Version = next;
+        }
+
+        await db.SaveChangesAsync(cancellationToken);
+        await transaction.CommitAsync(cancellationToken);
+    }
+}

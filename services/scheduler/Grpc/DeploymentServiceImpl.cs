@@ -1,0 +1,204 @@
+using Google.Protobuf.WellKnownTypes;
+using Grpc.Core;
+using Platform.Core.Deployments;
+using Platform.Core.Specs;
+using Platform.Core.Validation;
+using Platform.Hosting.Errors;
+using Platform.Hosting.Telemetry;
+using Platform.Scheduler.Adapters;
+using Platform.Scheduler.Core;
+using Platform.Scheduling.Cycle;
+using Platform.V1;
+using DeploymentState = Platform.Scheduling.Deployments.DeploymentState;
+
+namespace Platform.Scheduler.Grpc;
+
+/// <summary>Models being served, as their owners see them.</summary>
+internal sealed class DeploymentServiceImpl(ControlLoop loop, ModelRegistry registry, JobSubmission submission, ChangeFeed feed) : DeploymentService.DeploymentServiceBase
+{
+    public override async Task<Deployment> CreateDeployment(CreateDeploymentRequest request, ServerCallContext context)
+    {
+        string project = Requests.Project(request.Parent);
+        var violations = Requests.RequestId(request.RequestId).ToList();
+        string model = ModelOf(project, request.Deployment?.Model ?? "", violations);
+        string id = request.DeploymentId.Length > 0 ? request.DeploymentId : model;
+        if (!ResourceId.IsValid(id))
+        {
+            violations.Add(new Violation("deployment_id", $"'{id}' is not a deployment's name: {ResourceId.Rule}."));
+        }
+
+        var spec = SpecOf(request.Deployment, model, violations);
+        if (violations.Count > 0 || spec is null)
+        {
+            throw new InvalidRequestException(violations);
+        }
+
+        var row = await registry.FindAsync(project, model, context.CancellationToken)
+            ?? throw new FailedPreconditionException("MODEL_UNKNOWN", $"There is no {ResourceNames.Model(project, model)}; train or import it first.");
+        submission.RequireFeasible(GangShape.Of(spec), "");
+        string? trace = TraceContext.Current;
+        await loop.RunAsync(
+            control =>
+            {
+                if (control.Plane.FindDeployment($"{project}/{id}") is { } known)
+                {
+                    return known.Spec == spec || SameSettings(known.Spec, spec) && !known.Deleting
+                        ? known
+                        : throw new AlreadyExistsException(
+                            ResourceNames.Deployment(project, id),
+                            known.Deleting ? $"{id} is being deleted; try again when it is gone." : $"{id} exists with other settings; update or delete it.");
+                }
+
+                var created = ModelRegistry.NewDeployment(project, id, spec, row, trace, control.Now);
+                control.Plane.PutDeployment(created);
+                return created;
+            },
+            context.CancellationToken);
+        return await ReadAsync(project, id, context.CancellationToken);
+    }
+
+    public override Task<Deployment> GetDeployment(GetDeploymentRequest request, ServerCallContext context)
+    {
+        var (project, id) = Requests.Name(request.Name, "deployments");
+        return ReadAsync(project, id, context.CancellationToken);
+    }
+
+    public override async Task<ListDeploymentsResponse> ListDeployments(ListDeploymentsRequest request, ServerCallContext context)
+    {
+        string project = Requests.Project(request.Parent);
+        var (size, after) = Requests.Page(request.PageSize, request.PageToken);
+        return await loop.RunAsync(
+            control =>
+            {
+                // The token is the number of deployments already seen, in order of their names.
+                int skip = (int)(after ?? 0);
+                var all = control.Plane.Deployments.Where(deployment => deployment.Project == project).ToList();
+                var replicas = control.Plane.Replicas;
+                var response = new ListDeploymentsResponse { NextPageToken = all.Count > skip + size ? PageToken.Write(skip + size) : "" };
+                response.Deployments.AddRange(all.Skip(skip).Take(size).Select(deployment => DeploymentMessages.Of(deployment, replicas)));
+                return response;
+            },
+            context.CancellationToken);
+    }
+
+    public override async Task<Deployment> UpdateDeployment(UpdateDeploymentRequest request, ServerCallContext context)
+    {
+        var (project, id) = Requests.Name(request.Deployment?.Name ?? "", "deployments", "deployment.name");
+        string[] paths = request.UpdateMask?.Paths.Count > 0 ? [.. request.UpdateMask.Paths] : ["desired_replicas"];
+        var violations = paths.Where(path => path != "desired_replicas")
+            .Select(path => new Violation("update_mask", $"'{path}' cannot be changed; delete the deployment and create it anew. Only desired_replicas can.")).ToList();
+        int desired = request.Deployment?.DesiredReplicas ?? 0;
+        if (desired < 0)
+        {
+            violations.Add(new Violation("deployment.desired_replicas", $"Expected 0 or more, found {desired}."));
+        }
+
+        if (violations.Count > 0)
+        {
+            throw new InvalidRequestException(violations);
+        }
+
+        await loop.RunAsync(
+            control =>
+            {
+                var known = Require(control, project, id);
+                if (request.Deployment!.Etag.Length > 0 && request.Deployment.Etag != DeploymentMessages.Of(known, control.Plane.Replicas).Etag)
+                {
+                    throw new ConflictException($"{id} has changed since it was read.");
+                }
+
+                control.Plane.PutDeployment(known with { DesiredReplicas = desired, NotBefore = null });
+                return true;
+            },
+            context.CancellationToken);
+        return await ReadAsync(project, id, context.CancellationToken);
+    }
+
+    public override async Task<Empty> DeleteDeployment(DeleteDeploymentRequest request, ServerCallContext context)
+    {
+        var (project, id) = Requests.Name(request.Name, "deployments");
+        await loop.RunAsync(
+            control =>
+            {
+                control.Plane.PutDeployment(Require(control, project, id) with { Deleting = true });
+                return true;
+            },
+            context.CancellationToken);
+        return new Empty();
+    }
+
+    public override async Task WatchDeployment(WatchDeploymentRequest request, IServerStreamWriter<WatchDeploymentResponse> responseStream, ServerCallContext context)
+    {
+        var (project, id) = Requests.Name(request.Name, "deployments");
+        using var watcher = feed.Watch();
+        string last = "";
+        while (true)
+        {
+            Deployment deployment;
+            try
+            {
+                deployment = await ReadAsync(project, id, context.CancellationToken);
+            }
+            catch (NotFoundException) when (last.Length > 0)
+            {
+                return;
+            }
+
+            if (deployment.Etag != last)
+            {
+                last = deployment.Etag;
+                await responseStream.WriteAsync(new WatchDeploymentResponse { Deployment = deployment }, context.CancellationToken);
+            }
+
+            await watcher.WaitAsync(context.CancellationToken);
+        }
+    }
+
+    private static string ModelOf(string project, string model, List<Violation> violations)
+    {
+        // A full name or only its last segment, as a deployment file has it.
+        if (ResourceNames.TryRead(model, "models") is { } name)
+        {
+            if (name.Project != project)
+            {
+                violations.Add(new Violation("deployment.model", $"Expected a model of project {project}, found '{model}'."));
+            }
+
+            return name.Id;
+        }
+
+        if (!ResourceId.IsValid(model))
+        {
+            violations.Add(new Violation("deployment.model", $"Expected projects/{project}/models/{{model}} or a model's name, found '{model}'."));
+        }
+
+        return model;
+    }
+
+    private static DeploymentSpec? SpecOf(Deployment? deployment, string model, List<Violation> violations)
+    {
+        var sections = new DeploySpec
+        {
+            DeploymentConfig = deployment?.DeploymentConfig, EngineConfig = deployment?.EngineConfig, ScalingConfig = deployment?.ScalingConfig,
+        };
+        switch (DeploymentSpecReader.ReadSections(JobMessages.JsonOf(sections), model))
+        {
+            case Validated<DeploymentSpec>.Valid valid:
+                return valid.Value;
+            case Validated<DeploymentSpec>.Invalid invalid:
+                violations.AddRange(invalid.Violations.Select(violation => violation with { Field = $"deployment.{violation.Field}" }));
+                return null;
+            default:
+                throw new InvalidOperationException("Expected a valid or an invalid deployment.");
+        }
+    }
+
+    private static bool SameSettings(DeploymentSpec a, DeploymentSpec b) =>
+        DeploymentSpecWriter.ToJson(a).ToJsonString() == DeploymentSpecWriter.ToJson(b).ToJsonString();
+
+    private static DeploymentState Require(ControlContext control, string project, string id) =>
+        control.Plane.FindDeployment($"{project}/{id}") ?? throw new NotFoundException(ResourceNames.Deployment(project, id));
+
+    private Task<Deployment> ReadAsync(string project, string id, CancellationToken cancellationToken) =>
+        loop.RunAsync(control => DeploymentMessages.Of(Require(control, project, id), control.Plane.Replicas), cancellationToken);
+}

@@ -1,0 +1,238 @@
+using System.Security.Cryptography;
+using Google.Protobuf;
+using Grpc.Core;
+using Microsoft.EntityFrameworkCore;
+using Platform.Core.Jobs;
+using Platform.Hosting.Errors;
+using Platform.Hosting.Telemetry;
+using Platform.Scheduler.Adapters;
+using Platform.Scheduler.Core;
+using Platform.Scheduler.Data;
+using Platform.Scheduling.Gangs;
+using Platform.Scheduling.Planning;
+using Platform.V1;
+
+namespace Platform.Scheduler.Grpc;
+
+/// <summary>Jobs, as their owners see them.</summary>
+internal sealed class JobServiceImpl(
+    ControlLoop loop, JobReader jobs, JobSubmission submission, JobLogs logs, ChangeFeed feed, ControlView view) : JobService.JobServiceBase
+{
+    private static readonly System.Diagnostics.ActivitySource Source = new("Platform.Scheduler");
+
+    public override async Task<Job> CreateJob(CreateJobRequest request, ServerCallContext context)
+    {
+        using var activity = Source.StartActivity("create job");
+        string project = Requests.Project(request.Parent);
+        string digest = Convert.ToHexStringLower(SHA256.HashData(request.Spec?.ToByteArray() ?? []));
+        if (await ReplayAsync(project, request.RequestId, digest, context.CancellationToken) is { } earlier)
+        {
+            return (await jobs.GetAsync(project, earlier, context.CancellationToken)).Job;
+        }
+
+        var job = await submission.CheckAsync(project, request.Spec, request.RequestId, mustFit: true, context.CancellationToken);
+        string spec = JobSpecWriter.ToJson(job.Written).ToJsonString();
+        if (request.ValidateOnly)
+        {
+            return new Job { Spec = JobMessages.Parse<JobSpec>(spec), State = JobState.Unspecified };
+        }
+
+        string? trace = TraceContext.Current;
+        string id = await loop.RunAsync(
+            async control =>
+            {
+                if (await FindRequestAsync(control, project, request.RequestId, digest, context.CancellationToken) is { } known)
+                {
+                    return known;
+                }
+
+                string created = JobIds.New(job.Written.Name);
+                long now = control.Now.ToUnixTimeMilliseconds();
+                control.Add(new JobRow
+                {
+                    Id = created, Project = project, Uid = Guid.NewGuid().ToString(), Sequence = control.NextSequence(), Spec = spec, CreatedUnixMs = now,
+                });
+                if (request.RequestId.Length > 0)
+                {
+                    control.Add(new RequestRow { Scope = $"{project}/jobs", RequestId = request.RequestId, Digest = digest, Resource = created, CreatedUnixMs = now });
+                    control.Created[request.RequestId] = created;
+                }
+
+                control.Plane.Submit(JobSubmission.GangOf(created, project, job, trace, control.Now));
+                return created;
+            },
+            context.CancellationToken);
+        return (await jobs.GetAsync(project, id, context.CancellationToken)).Job;
+    }
+
+    public override async Task<Job> GetJob(GetJobRequest request, ServerCallContext context)
+    {
+        var (project, id) = Requests.Name(request.Name, "jobs");
+        return (await jobs.GetAsync(project, id, context.CancellationToken)).Job;
+    }
+
+    public override Task<ListJobsResponse> ListJobs(ListJobsRequest request, ServerCallContext context)
+    {
+        string project = Requests.Project(request.Parent);
+        var (size, after) = Requests.Page(request.PageSize, request.PageToken);
+        return jobs.ListAsync(project, size, after, request.State, context.CancellationToken);
+    }
+
+    public override Task<Job> CancelJob(CancelJobRequest request, ServerCallContext context) =>
+        ChangeAsync(request.Name, new GangEvent.CancelRequested(), stage => null, context.CancellationToken);
+
+    public override Task<Job> PauseJob(PauseJobRequest request, ServerCallContext context) =>
+        ChangeAsync(request.Name, new GangEvent.PauseRequested(), stage => IsOver(stage) ? "it has ended" : null, context.CancellationToken);
+
+    public override Task<Job> ResumeJob(ResumeJobRequest request, ServerCallContext context) =>
+        ChangeAsync(request.Name, new GangEvent.ResumeRequested(), stage => IsOver(stage) ? "it has ended" : null, context.CancellationToken);
+
+    public override Task<Job> UpdateJob(UpdateJobRequest request, ServerCallContext context) => throw new UnimplementedException(
+        "Changing a live job needs ranks that take new settings between steps, which this version's ranks do not. Cancel it and submit it again with model.from, or pause it.");
+
+    public override async Task WatchJob(WatchJobRequest request, IServerStreamWriter<WatchJobResponse> responseStream, ServerCallContext context)
+    {
+        var (project, id) = Requests.Name(request.Name, "jobs");
+        using var watcher = feed.Watch($"jobs/{id}");
+        string last = "";
+        while (true)
+        {
+            var (job, gang) = await jobs.GetAsync(project, id, context.CancellationToken);
+            if (job.Etag != last)
+            {
+                last = job.Etag;
+                await responseStream.WriteAsync(new WatchJobResponse { Job = job }, context.CancellationToken);
+            }
+
+            if (gang.IsTerminal)
+            {
+                return;
+            }
+
+            await watcher.WaitAsync(context.CancellationToken);
+        }
+    }
+
+    public override async Task StreamLogs(StreamLogsRequest request, IServerStreamWriter<StreamLogsResponse> responseStream, ServerCallContext context)
+    {
+        var (project, id) = Requests.Name(request.Name, "jobs");
+        if (request.Tail < 0)
+        {
+            throw new InvalidRequestException("tail", $"Expected 0 or more, found {request.Tail}.");
+        }
+
+        await logs.StreamAsync(project, id, request.HasRank ? request.Rank : null, request.Follow, request.Tail, responseStream, context.CancellationToken);
+    }
+
+    public override async Task<GetMetricsResponse> GetMetrics(GetMetricsRequest request, ServerCallContext context)
+    {
+        var (project, id) = Requests.Name(request.Name, "jobs");
+        await jobs.GetAsync(project, id, context.CancellationToken);
+        var response = new GetMetricsResponse();
+        foreach (var row in await jobs.PointsAsync(id, request.AfterStep, context.CancellationToken))
+        {
+            var point = new MetricPoint
+            {
+                Step = row.Step, Loss = row.Loss, GradNorm = row.GradNorm, TokensPerSecond = row.TokensPerSecond,
+                LearningRate = row.LearningRate, StepSeconds = row.StepSeconds,
+            };
+            if (row.EvalLoss is { } eval)
+            {
+                point.EvalLoss = eval;
+            }
+
+            response.Points.Add(point);
+        }
+
+        return response;
+    }
+
+    public override async Task<ExplainJobResponse> ExplainJob(ExplainJobRequest request, ServerCallContext context)
+    {
+        var (project, id) = Requests.Name(request.Name, "jobs");
+        var (job, _) = await jobs.GetAsync(project, id, context.CancellationToken);
+        var response = new ExplainJobResponse();
+        if (view.Now.Deferrals.GetValueOrDefault($"jobs/{id}") is { } deferral)
+        {
+            response.Position = deferral.Position;
+            response.Reasons.Add(JobMessages.ReasonOf(deferral.Reason));
+            response.Counterfactuals.AddRange(deferral.Reason.Unblocks);
+        }
+        else
+        {
+            response.Reasons.Add(new PendingReason { Reason = UpperSnake.Of(job.State), Message = job.StateReason });
+        }
+
+        return response;
+    }
+
+    public override async Task<PlanJobResponse> PlanJob(PlanJobRequest request, ServerCallContext context)
+    {
+        string project = Requests.Project(request.Parent);
+        var job = await submission.CheckAsync(project, request.Spec, "", mustFit: false, context.CancellationToken);
+        var shape = job.Workload.Model.From is { } from ? ModelDirectories.ConfigOf(from) : null;
+        var plan = LayoutPlanner.Predict(job.Workload, shape);
+        var response = new PlanJobResponse
+        {
+            Layout = new Platform.V1.ParallelismSpec
+            {
+                Auto = job.Written.Parallelism.Auto,
+                Tensor = job.Workload.Parallelism.Tensor,
+                Pipeline = job.Workload.Parallelism.Pipeline,
+                Data = job.Workload.Parallelism.Data,
+                MicroBatchSize = job.Workload.Parallelism.MicroBatchSize,
+                VirtualStages = job.Workload.Parallelism.VirtualStages,
+                SequenceParallel = job.Workload.Parallelism.SequenceParallel,
+                ZeroStage = job.Workload.Parallelism.ZeroStage,
+            },
+            Parameters = plan.Parameters,
+            BytesPerRank = plan.BytesPerRank,
+            BubbleFraction = plan.BubbleFraction,
+            CommunicationBytesPerStep = plan.CommunicationBytesPerStep,
+            TotalFlops = plan.TotalFlops,
+        };
+        response.Notes.AddRange(plan.Notes);
+        if (Scheduling.Cycle.Feasibility.Check(view.Now.Cluster, job.Shape) is { } reason)
+        {
+            response.Notes.Add($"It would be refused: {reason.Message}");
+        }
+
+        return response;
+    }
+
+    private static bool IsOver(GangStage stage) => stage is GangStage.Succeeded or GangStage.Failed or GangStage.Cancelled;
+
+    private async Task<Job> ChangeAsync(string name, GangEvent happened, Func<GangStage, string?> refuse, CancellationToken cancellationToken)
+    {
+        var (project, id) = Requests.Name(name, "jobs");
+        var (_, gang) = await jobs.GetAsync(project, id, cancellationToken);
+        if (refuse(gang.Stage) is { } reason)
+        {
+            throw new FailedPreconditionException("JOB_ENDED", $"{name} cannot be changed: {reason}.");
+        }
+
+        await loop.RunAsync(control => control.Plane.Apply($"jobs/{id}", happened, control.Now).Count, cancellationToken);
+        return (await jobs.GetAsync(project, id, cancellationToken)).Job;
+    }
+
+    private async Task<string?> ReplayAsync(string project, string requestId, string digest, CancellationToken cancellationToken) =>
+        requestId.Length == 0 ? null : await loop.RunAsync(control => FindRequestAsync(control, project, requestId, digest, cancellationToken), cancellationToken);
+
+    private static async Task<string?> FindRequestAsync(ControlContext control, string project, string requestId, string digest, CancellationToken cancellationToken)
+    {
+        if (requestId.Length == 0)
+        {
+            return null;
+        }
+
+        var row = await control.Db.Requests.AsNoTracking().SingleOrDefaultAsync(known => known.Scope == $"{project}/jobs" && known.RequestId == requestId, cancellationToken);
+        if (row is not null && row.Digest != digest)
+        {
+            throw new AlreadyExistsException(
+                ResourceNames.Job(project, row.Resource), $"Request {requestId} created {row.Resource} from another spec; use a new request_id for a new job.");
+        }
+
+        // The batch may hold the same request twice, the first not committed yet.
+        return row?.Resource ?? control.Created.GetValueOrDefault(requestId);
+    }
+}

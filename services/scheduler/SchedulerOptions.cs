@@ -1,0 +1,87 @@
+using Platform.Core.Validation;
+using Platform.Hosting.Configuration;
+using Platform.Hosting.Network;
+using Platform.Scheduling.Control;
+using Platform.Scheduling.Gangs;
+
+namespace Platform.Scheduler;
+
+/// <summary>Section <c>Scheduler</c>.</summary>
+public sealed class SchedulerOptions : IValidatedOptions
+{
+    /// <summary>Where gRPC listens.</summary>
+    public string Listen { get; set; } = "127.0.0.1:8090";
+
+    /// <summary>Where <c>/metrics</c>, <c>/healthz</c> and <c>/readyz</c> listen.</summary>
+    public string MetricsListen { get; set; } = "127.0.0.1:8091";
+
+    /// <summary>How long a node's lease holds.</summary>
+    public double LeaseSeconds { get; set; } = 10;
+
+    /// <summary>Added to a lease that ran out before the node's devices count as free.</summary>
+    public double LeaseSkewSeconds { get; set; } = 10;
+
+    /// <summary>How long the leadership holds; a standby takes over that long after the leader has died.</summary>
+    public double LeaderLeaseSeconds { get; set; } = 6;
+
+    /// <summary>Time between looks at what time alone brings about.</summary>
+    public double TickSeconds { get; set; } = 0.5;
+
+    /// <summary>Limit of a gang's preparation.</summary>
+    public double PrepareSeconds { get; set; } = 60;
+
+    /// <summary>Limit of a gang's start; a replica loads its model in this time.</summary>
+    public double StartSeconds { get; set; } = 180;
+
+    /// <summary>Grace of ranks that are to save their state before they stop.</summary>
+    public double CheckpointGraceSeconds { get; set; } = 60;
+
+    /// <summary>Wait after a gang's first failure; it doubles with each one in a row.</summary>
+    public double BackoffSeconds { get; set; } = 1;
+
+    /// <summary>Refuse jobs whose local data does not exist on this machine.</summary>
+    public bool CheckDataPaths { get; set; } = true;
+
+    /// <inheritdoc/>
+    public IEnumerable<Violation> Validate()
+    {
+        foreach (var (name, value) in new[] { (nameof(Listen), Listen), (nameof(MetricsListen), MetricsListen) })
+        {
+            if (!ListenAddress.TryParse(value, out _))
+            {
+                yield return new Violation(name, $"Expected host:port, found '{value}'.");
+            }
+        }
+
+        foreach (var (name, value) in new[]
+        {
+            (nameof(LeaseSeconds), LeaseSeconds), (nameof(LeaderLeaseSeconds), LeaderLeaseSeconds), (nameof(TickSeconds), TickSeconds),
+            (nameof(PrepareSeconds), PrepareSeconds), (nameof(StartSeconds), StartSeconds),
+            (nameof(CheckpointGraceSeconds), CheckpointGraceSeconds), (nameof(BackoffSeconds), BackoffSeconds),
+        })
+        {
+            if (!(value > 0))
+            {
+                yield return new Violation(name, $"Expected more than 0, found {value}.");
+            }
+        }
+
+        if (LeaseSkewSeconds < 0)
+        {
+            yield return new Violation(nameof(LeaseSkewSeconds), $"Expected 0 or more, found {LeaseSkewSeconds}.");
+        }
+    }
+
+    internal ControlOptions Control => new()
+    {
+        Lease = TimeSpan.FromSeconds(LeaseSeconds),
+        LeaseSkew = TimeSpan.FromSeconds(LeaseSkewSeconds),
+        Gangs = new GangTimeouts
+        {
+            Prepare = TimeSpan.FromSeconds(PrepareSeconds),
+            Start = TimeSpan.FromSeconds(StartSeconds),
+            CheckpointGrace = TimeSpan.FromSeconds(CheckpointGraceSeconds),
+            BackoffBase = TimeSpan.FromSeconds(BackoffSeconds),
+        },
+    };
+}
