@@ -8,7 +8,17 @@ namespace Platform.Torch.Parallel;
 /// <param name="Tokens_N">Int64 ids, sequence by sequence; the first stage needs them.</param>
 /// <param name="Targets_N">Int64 successors; the last stage needs them.</param>
 /// <param name="Sequences">Number of sequences.</param>
-public sealed record MicroBatch(Tensor Tokens_N, Tensor Targets_N, int Sequences);
+public sealed record MicroBatch(Tensor Tokens_N, Tensor Targets_N, int Sequences)
+{
+    /// <summary>A micro-batch of copies of the ids, in the caller's dispose scope.</summary>
+    /// <param name="tokens">Ids, sequence by sequence.</param>
+    /// <param name="targets">The id after each of them.</param>
+    /// <param name="sequences">Number of sequences.</param>
+    public static MicroBatch Create(ReadOnlySpan<long> tokens, ReadOnlySpan<long> targets, int sequences) => new(
+        TensorMemory.FromSpan(tokens, [tokens.Length], torch.ScalarType.Int64),
+        TensorMemory.FromSpan(targets, [targets.Length], torch.ScalarType.Int64),
+        sequences);
+}
 
 /// <summary>Runs micro-batches through a stage and talks to the stages before and after it.</summary>
 /// <param name="groups">The rank's groups.</param>
@@ -20,7 +30,7 @@ public sealed class PipelineRunner(ParallelGroups groups, ParallelStage stage, P
     /// Adds the gradients of a step's micro-batches to the store.
     /// </summary>
     /// <param name="microBatches">How many there are, the same on every rank.</param>
-    /// <param name="load">Gives each in the order of its number, in the caller's dispose scope.</param>
+    /// <param name="load">Gives each in the order of its number, in a dispose scope of the runner's.</param>
     /// <param name="lossScale">Weight of a token's loss: 1 / tokens of the global batch.</param>
     /// <returns>Sum over this rank's tokens of their cross-entropy in nats; 0 on other stages than the last.</returns>
     public double Train(int microBatches, Func<int, MicroBatch> load, double lossScale)
@@ -58,12 +68,13 @@ public sealed class PipelineRunner(ParallelGroups groups, ParallelStage stage, P
     }
 
     /// <summary>Losses of one micro-batch without gradients.</summary>
-    /// <param name="microBatch">The micro-batch.</param>
+    /// <param name="load">Gives the micro-batch.</param>
     /// <returns>Sum of the cross-entropy of each sequence in nats; empty on other stages than the last.</returns>
-    public double[] Evaluate(MicroBatch microBatch)
+    public double[] Evaluate(Func<MicroBatch> load)
     {
-        ArgumentNullException.ThrowIfNull(microBatch);
+        ArgumentNullException.ThrowIfNull(load);
         using var scope = torch.NewDisposeScope();
+        var microBatch = load();
         var hidden = Enter(microBatch, null);
         if (!groups.IsLastStage)
         {
