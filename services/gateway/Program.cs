@@ -1,2 +1,4 @@
-System.Console.Error.WriteLine("not built yet");
-return 1;
+using Platform.Gateway;
+using Platform.Hosting;
+
+return await PlatformHost.RunAsync(() => GatewayApplication.Build(args, configure: null));

@@ -1,0 +1,60 @@
+using Grpc.Core;
+
+namespace Platform.Gateway.ControlPlane;
+
+/// <summary>
+/// Passes control calls on to the scheduler, which implements the same services. Errors pass with all their details: the
+/// status and its trailers are the scheduler's.
+/// </summary>
+public sealed class Forwarder(GatewayOptions options, TimeProvider time)
+{
+    /// <summary>Passes a unary call on.</summary>
+    public async Task<TResponse> UnaryAsync<TRequest, TResponse>(
+        TRequest request, ServerCallContext context, Func<TRequest, CallOptions, AsyncUnaryCall<TResponse>> call)
+    {
+        using var upstream = call(request, Options(context, bounded: true));
+        try
+        {
+            return await upstream.ResponseAsync;
+        }
+        catch (RpcException e)
+        {
+            throw Passed(e);
+        }
+    }
+
+    /// <summary>Passes a server stream on, message by message.</summary>
+    public async Task StreamAsync<TRequest, TResponse>(
+        TRequest request,
+        IServerStreamWriter<TResponse> responses,
+        ServerCallContext context,
+        Func<TRequest, CallOptions, AsyncServerStreamingCall<TResponse>> call)
+    {
+        using var upstream = call(request, Options(context, bounded: false));
+        try
+        {
+            while (await upstream.ResponseStream.MoveNext(context.CancellationToken))
+                await responses.WriteAsync(upstream.ResponseStream.Current, context.CancellationToken);
+        }
+        catch (RpcException e)
+        {
+            throw Passed(e);
+        }
+    }
+
+    private static RpcException Passed(RpcException e)
+    {
+        var trailers = new Metadata();
+        foreach (var entry in e.Trailers.Where(entry => entry.Key is "grpc-status-details-bin"))
+            trailers.Add(entry);
+        return new RpcException(e.Status, trailers);
+    }
+
+    private CallOptions Options(ServerCallContext context, bool bounded)
+    {
+        DateTime? deadline = context.Deadline == DateTime.MaxValue ? null : context.Deadline;
+        if (bounded && deadline is null)
+            deadline = time.GetUtcNow().UtcDateTime.AddSeconds(options.ControlTimeoutSeconds);
+        return new CallOptions(deadline: deadline, cancellationToken: context.CancellationToken);
+    }
+}
