@@ -12,6 +12,9 @@ public abstract record AgentEvent
     /// <summary>Time passed.</summary>
     public sealed record Tick : AgentEvent;
 
+    /// <summary>The agent is about to end: everything stops, nothing new begins.</summary>
+    public sealed record ShuttingDown : AgentEvent;
+
     /// <summary>An assignment came over the bus: maybe twice, late or out of order.</summary>
     /// <param name="Assignment">The assignment.</param>
     public sealed record AssignmentReceived(GangAssignment Assignment) : AgentEvent;

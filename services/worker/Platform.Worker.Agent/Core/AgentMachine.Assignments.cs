@@ -61,6 +61,7 @@ public static partial class AgentMachine
                 else
                 {
                     Stop(attempt, "The scheduler no longer wants this attempt.");
+                    isComplete &= Find(key)?.Phase != MemberPhase.Released;
                 }
             }
 

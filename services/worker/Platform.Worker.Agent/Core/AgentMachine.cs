@@ -59,6 +59,9 @@ public static partial class AgentMachine
             case AgentEvent.ReplicaReady ready:
                 step.ReplicaReady(ready);
                 break;
+            case AgentEvent.ShuttingDown:
+                step.ShutDown();
+                break;
             case AgentEvent.Tick:
                 break;
         }
@@ -156,6 +159,23 @@ public static partial class AgentMachine
             }
         }
 
+        /// <summary>Gives up the lease by itself, so that nothing begins any more, and stops every attempt.</summary>
+        public void ShutDown()
+        {
+            State = State with { LeaseEnd = null };
+            foreach (AttemptKey key in State.Attempts.Keys)
+            {
+                if (Find(key) is { } attempt)
+                {
+                    Fail(attempt, new GangFailure
+                    {
+                        Code = FailureCode.NodeLost,
+                        Message = $"The agent of node {State.Node} was shut down.",
+                    });
+                }
+            }
+        }
+
         private void Fence(AttemptState attempt)
         {
             var failure = new GangFailure
@@ -232,6 +252,8 @@ public static partial class AgentMachine
             }
 
             Put(attempt with { Phase = MemberPhase.Released, HoldsDevices = false });
+            // The scheduler may let go of it now, which it says only when asked.
+            State = State with { AppliedVersion = 0 };
             _effects.Add(new AgentEffect.CleanUp(key));
             Changed(key);
             foreach (AttemptKey other in State.Attempts.Keys)
