@@ -1,0 +1,138 @@
+using System.Diagnostics;
+using Grpc.Core;
+using Platform.Hosting.Errors;
+using Platform.Internal.V1;
+using Platform.Serving.Core.Output;
+using Platform.Serving.Engine;
+using Usage = Platform.V1.Usage;
+
+namespace Platform.Serving.Adapters;
+
+/// <summary>The replica's gRPC face. Cancelling a call aborts its request within one iteration.</summary>
+internal sealed class EngineGrpcService(Replica replica) : EngineService.EngineServiceBase
+{
+    private static readonly TimeSpan QueueFullRetry = TimeSpan.FromSeconds(1);
+
+    public override async Task Generate(
+        EngineGenerateRequest request, IServerStreamWriter<EngineGenerateResponse> responseStream, ServerCallContext context)
+    {
+        using var activity = RequestActivity.Start(replica.Settings.Model, request);
+        try
+        {
+            ThrowIfOtherModel(request.Model);
+            var generation = replica.Reader.Read(request);
+            var active = await SubmitAsync(generation);
+            await using (context.CancellationToken.Register(active.Cancel))
+                await StreamAsync(active, responseStream, activity, context.CancellationToken);
+        }
+        catch (PlatformException exception)
+        {
+            activity?.SetTag("error.type", exception.Reason);
+            activity?.SetStatus(ActivityStatusCode.Error, exception.Message);
+            throw;
+        }
+    }
+
+    public override Task<DescribeResponse> Describe(DescribeRequest request, ServerCallContext context)
+    {
+        var snapshot = replica.Engine.Snapshot;
+        return Task.FromResult(new DescribeResponse
+        {
+            Model = replica.Settings.Model,
+            ModelPath = replica.Settings.ModelDirectory,
+            ContextLength = replica.Engine.Limits.LongestSequence,
+            Running = snapshot.Running,
+            Waiting = snapshot.Waiting,
+            OutstandingTokens = snapshot.OutstandingTokens,
+            KvBlocksTotal = snapshot.BlocksTotal,
+            KvBlocksFree = snapshot.BlocksFree,
+        });
+    }
+
+    public override async Task<LogitsResponse> Logits(LogitsRequest request, ServerCallContext context)
+    {
+        var generations = request.Prompts.Select(replica.Reader.ReadLogits).ToList();
+        var submitted = new List<ActiveRequest>();
+        try
+        {
+            foreach (var generation in generations)
+                submitted.Add(await SubmitAsync(generation));
+            var response = new LogitsResponse();
+            foreach (var active in submitted)
+            {
+                var update = await active.Updates.ReadAsync(context.CancellationToken);
+                var row = new LogitRow();
+                row.Values.AddRange(update.Logits ?? throw new UnavailableException("ENGINE_FAILED", "The engine gave no logits; see the replica's log."));
+                response.Rows.Add(row);
+            }
+
+            return response;
+        }
+        finally
+        {
+            submitted.ForEach(active => active.Cancel());
+        }
+    }
+
+    private void ThrowIfOtherModel(string model)
+    {
+        if (model.Length > 0 && model != replica.Settings.Model)
+            throw new NotFoundException($"model '{model}' on this replica, which serves '{replica.Settings.Model}'");
+    }
+
+    private async Task<ActiveRequest> SubmitAsync(GenerationRequest generation) => await replica.Engine.SubmitAsync(generation) switch
+    {
+        Submission.Accepted accepted => accepted.Request,
+        Submission.QueueFull full => throw new ResourceExhaustedException(
+            "QUEUE_FULL", $"The replica's queue is full: {full.Live} sequences run or wait.", QueueFullRetry),
+        Submission.NeverFits never => throw new InvalidRequestException("prompt_tokens", never.Message),
+        Submission.Stopping => throw new UnavailableException("REPLICA_STOPPING", "The replica is stopping; another one can take the request."),
+        _ => throw new InvalidOperationException("A submission has four outcomes."),
+    };
+
+    private static async Task StreamAsync(
+        ActiveRequest active, IServerStreamWriter<EngineGenerateResponse> responses, Activity? activity, CancellationToken cancellationToken)
+    {
+        var open = active.Request.Choices;
+        var usage = new Usage { PromptTokens = active.Request.Prompt.Length };
+        var reasons = new string[open];
+        await foreach (var update in active.Updates.ReadAllAsync(cancellationToken))
+        {
+            usage.CompletionTokens += update.TokenIds.Count;
+            var response = new EngineGenerateResponse { Choice = update.Choice, FirstIndex = update.FirstIndex, Text = update.Text };
+            response.TokenIds.AddRange(update.TokenIds);
+            if (update.Logprobs is { } logprobs)
+                response.Logprobs.Add(Convert(update.TokenIds[0], logprobs));
+            if (update.Finish is { } finish)
+            {
+                response.FinishReason = reasons[update.Choice] = Name(finish);
+                if (--open == 0)
+                {
+                    usage.CachedPromptTokens = active.CachedPromptTokens;
+                    response.Usage = usage;
+                }
+            }
+
+            await responses.WriteAsync(response, cancellationToken);
+        }
+
+        RequestActivity.Finish(activity, usage, reasons);
+    }
+
+    private static TokenLogprobs Convert(int token, Core.Sampling.TokenLogprobs logprobs)
+    {
+        var converted = new TokenLogprobs { TokenId = token, Logprob = logprobs.Logprob };
+        converted.TopIds.AddRange(logprobs.TopIds);
+        converted.TopLogprobs.AddRange(logprobs.TopLogprobs);
+        return converted;
+    }
+
+    private static string Name(FinishReason reason) => reason switch
+    {
+        FinishReason.Stop => "stop",
+        FinishReason.Length => "length",
+        FinishReason.Cancelled => "cancelled",
+        FinishReason.Error => "error",
+        _ => throw new ArgumentOutOfRangeException(nameof(reason)),
+    };
+}

@@ -1,0 +1,73 @@
+using Platform.Serving.Core.Output;
+using Platform.Serving.Core.Sampling;
+using Platform.Serving.Core.Scheduling;
+using Platform.Text.Tokenization;
+
+namespace Platform.Serving.Engine;
+
+/// <summary>The output side of one choice: turns its tokens into text and decides when it ends.</summary>
+internal sealed class ChoiceOutput
+{
+    private readonly StreamingDecoder _decoder;
+    private readonly StopStringMatcher _matcher;
+    private int _count;
+
+    public ChoiceOutput(ActiveRequest owner, int choice, SequenceState sequence, ITextTokenizer tokenizer)
+    {
+        Owner = owner;
+        Choice = choice;
+        Sequence = sequence;
+        _decoder = new StreamingDecoder(tokenizer);
+        _matcher = new StopStringMatcher(owner.Request.Stop.StopStrings);
+        // What was produced elsewhere was shown there; the state it leaves behind is needed here.
+        foreach (var token in owner.Request.Produced)
+            _matcher.Push(_decoder.Append(token));
+        _count = owner.Request.Produced.Length;
+    }
+
+    public ActiveRequest Owner { get; }
+
+    public int Choice { get; }
+
+    public SequenceState Sequence { get; }
+
+    /// <summary>Timestamp of the first token; null before it.</summary>
+    public long? FirstTokenAt { get; set; }
+
+    /// <summary>Tokens produced here.</summary>
+    public int ProducedHere => _count - Owner.Request.Produced.Length;
+
+    /// <summary>Takes the next token in.</summary>
+    public ChoiceUpdate Take(Sample sample)
+    {
+        var stop = Owner.Request.Stop;
+        var index = _count++;
+        FinishReason? finish = null;
+        string text;
+        if (stop.StopTokens.Contains(sample.TokenId))
+        {
+            text = Rest();
+            finish = FinishReason.Stop;
+        }
+        else
+        {
+            text = _matcher.Push(_decoder.Append(sample.TokenId));
+            if (_matcher.IsStopped)
+            {
+                finish = FinishReason.Stop;
+            }
+            else if (_count >= stop.MaxTokens)
+            {
+                text += Rest();
+                finish = _matcher.IsStopped ? FinishReason.Stop : FinishReason.Length;
+            }
+        }
+
+        return new ChoiceUpdate(Choice, index, [sample.TokenId], text, sample.Logprobs, finish);
+    }
+
+    /// <summary>Ends the choice from outside.</summary>
+    public ChoiceUpdate End(FinishReason reason) => new(Choice, _count, [], Rest(), null, reason);
+
+    private string Rest() => _matcher.Push(_decoder.Flush()) + _matcher.Flush();
+}

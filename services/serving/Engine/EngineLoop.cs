@@ -1,0 +1,285 @@
+using System.Threading.Channels;
+using Platform.Serving.Core.Output;
+using Platform.Serving.Core.Sampling;
+using Platform.Serving.Core.Scheduling;
+using Platform.Serving.Execution;
+using Platform.Text.Tokenization;
+
+namespace Platform.Serving.Engine;
+
+/// <summary>
+/// The thread that runs a model: takes requests in, drops those whose callers left, plans, computes, samples, hands out.
+/// Nothing but this thread touches the scheduler and the executor.
+/// </summary>
+internal sealed partial class EngineLoop : IDisposable
+{
+    private const int CommandCapacity = 4096;
+
+    private readonly IModelExecutor _executor;
+    private readonly IterationScheduler _scheduler;
+    private readonly ITextTokenizer _tokenizer;
+    private readonly PromptPacing _pacing;
+    private readonly IEngineObserver _observer;
+    private readonly TimeProvider _time;
+    private readonly ILogger _logger;
+    private readonly Channel<Command> _commands = Channel.CreateBounded<Command>(new BoundedChannelOptions(CommandCapacity) { SingleReader = true });
+    private readonly SemaphoreSlim _wake = new(0);
+    private readonly Dictionary<long, ChoiceOutput> _choices = [];
+    private readonly List<ActiveRequest> _active = [];
+    private readonly List<SampledToken> _sampled = [];
+    private readonly Sampler _sampler;
+    private readonly LogitRows _logits;
+    private readonly Thread _thread;
+    private readonly TaskCompletionSource _idle = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private long _nextSequence;
+    private volatile bool _draining;
+    private volatile bool _closing;
+    private volatile EngineSnapshot _snapshot;
+
+    public EngineLoop(
+        IModelExecutor executor, SchedulerLimits limits, PromptPacing pacing, ITextTokenizer tokenizer, IEngineObserver observer,
+        TimeProvider time, ILogger logger)
+    {
+        _executor = executor;
+        _scheduler = new IterationScheduler(limits);
+        _pacing = pacing;
+        _tokenizer = tokenizer;
+        _observer = observer;
+        _time = time;
+        _logger = logger;
+        _sampler = new Sampler(executor.Config.VocabSize);
+        _logits = new LogitRows(executor.Config.VocabSize);
+        _snapshot = Observe();
+        _thread = new Thread(Loop) { IsBackground = true, Name = "engine" };
+        _thread.Start();
+    }
+
+    private sealed record Command(GenerationRequest Request, TaskCompletionSource<Submission> Answer);
+
+    /// <summary>Limits it schedules within.</summary>
+    public SchedulerLimits Limits => _scheduler.Limits;
+
+    /// <summary>How busy it was after the last iteration.</summary>
+    public EngineSnapshot Snapshot => _snapshot;
+
+    /// <summary>Whether it takes requests.</summary>
+    public bool IsAccepting => !_draining && !_closing;
+
+    /// <summary>Hands a request to the engine, which answers before its next iteration.</summary>
+    public Task<Submission> SubmitAsync(GenerationRequest request)
+    {
+        var command = new Command(request, new TaskCompletionSource<Submission>(TaskCreationOptions.RunContinuationsAsynchronously));
+        if (_closing || _draining)
+            return Task.FromResult<Submission>(new Submission.Stopping());
+        if (!_commands.Writer.TryWrite(command))
+            return Task.FromResult<Submission>(_closing ? new Submission.Stopping() : new Submission.QueueFull(CommandCapacity));
+        Wake();
+        return command.Answer.Task;
+    }
+
+    /// <summary>Takes no more requests, lets those in progress end, and after the grace cancels the rest.</summary>
+    public async Task DrainAsync(TimeSpan grace)
+    {
+        _draining = true;
+        Wake();
+        try
+        {
+            await _idle.Task.WaitAsync(grace, _time);
+        }
+        catch (TimeoutException)
+        {
+            LogGraceOver(_logger, grace.TotalSeconds);
+        }
+    }
+
+    /// <summary>Cancels what is in progress and ends the thread.</summary>
+    public void Dispose()
+    {
+        if (_closing)
+            return;
+        _closing = true;
+        Wake();
+        _thread.Join();
+        _executor.Dispose();
+        _wake.Dispose();
+    }
+
+    private void Wake()
+    {
+        try
+        {
+            if (_wake.CurrentCount == 0)
+                _wake.Release();
+        }
+        catch (ObjectDisposedException)
+        {
+            // The engine has ended, and with it everything that could be woken for.
+        }
+    }
+
+    private void Loop()
+    {
+        while (!_closing)
+        {
+            TakeRequests();
+            DropCancelled();
+            if (!_scheduler.HasWork)
+            {
+                _snapshot = Observe();
+                _observer.Idle(_snapshot);
+                if (_draining)
+                    _idle.TrySetResult();
+                _wake.Wait();
+                continue;
+            }
+
+            Iterate();
+        }
+
+        _commands.Writer.TryComplete();
+        while (_commands.Reader.TryRead(out var command))
+            command.Answer.SetResult(new Submission.Stopping());
+        foreach (var request in _active.ToArray())
+            EndAll(request, FinishReason.Cancelled);
+        _snapshot = Observe();
+        _idle.TrySetResult();
+    }
+
+    private void TakeRequests()
+    {
+        while (_commands.Reader.TryRead(out var command))
+            command.Answer.SetResult(_draining ? new Submission.Stopping() : Admit(command.Request));
+    }
+
+    private Submission Admit(GenerationRequest request)
+    {
+        var tokens = (int[])[.. request.Prompt, .. request.Produced];
+        var longest = Math.Min(request.Stop.MaxTokens, _scheduler.Limits.ContextLength);
+        var sequences = new SequenceRequest[request.Choices];
+        for (var i = 0; i < sequences.Length; i++)
+            sequences[i] = new(_nextSequence++, tokens, request.Prompt.Length, request.Prompt.Length + request.Stop.MaxTokens, request.Tenant);
+        switch (_scheduler.Submit(sequences))
+        {
+            case Admission.Accepted accepted:
+                var active = new ActiveRequest(request, longest, _time.GetTimestamp(), Wake);
+                _active.Add(active);
+                for (var i = 0; i < sequences.Length; i++)
+                    _choices.Add(sequences[i].Id, new ChoiceOutput(active, i, accepted.Sequences[i], _tokenizer));
+                return new Submission.Accepted(active);
+            case Admission.QueueFull full:
+                return new Submission.QueueFull(full.Live);
+            case Admission.NeverFits never:
+                return new Submission.NeverFits(never.Message);
+            default:
+                throw new InvalidOperationException("An admission has three outcomes.");
+        }
+    }
+
+    private void DropCancelled()
+    {
+        for (var i = _active.Count - 1; i >= 0; i--)
+        {
+            if (_active[i].IsCancelled)
+                EndAll(_active[i], FinishReason.Cancelled);
+        }
+    }
+
+    private void Iterate()
+    {
+        var started = _time.GetTimestamp();
+        var streams = 0;
+        foreach (var sequence in _scheduler.Running)
+            streams += sequence.PendingTokens == 1 ? 1 : 0;
+        var plan = _scheduler.Plan(_pacing.Budget(streams));
+        try
+        {
+            _executor.Run(plan.Spans, _logits);
+        }
+        catch (Exception exception)
+        {
+            LogIterationFailed(_logger, exception, plan.Spans.Length);
+            foreach (var span in plan.Spans)
+            {
+                if (_choices.TryGetValue(span.Sequence.Id, out var failed))
+                    EndAll(failed.Owner, FinishReason.Error);
+            }
+
+            return;
+        }
+
+        Sample(plan);
+        var seconds = _time.GetElapsedTime(started).TotalSeconds;
+        _pacing.Record(streams, plan.TokenCount - Math.Min(streams, plan.TokenCount), seconds);
+        _snapshot = Observe();
+        _observer.Iterated(_scheduler, plan, _sampled.Count, _snapshot);
+    }
+
+    private void Sample(IterationPlan plan)
+    {
+        _sampled.Clear();
+        var row = 0;
+        foreach (var span in plan.Spans)
+        {
+            if (!span.Samples)
+                continue;
+            var choice = _choices[span.Sequence.Id];
+            var update = choice.Owner.Request.WantsLogits
+                ? new ChoiceUpdate(choice.Choice, 0, [], "", null, FinishReason.Stop, _logits[row].ToArray())
+                : choice.Take(_sampler.Choose(
+                    _logits[row], span.Sequence.Tokens[..span.Sequence.PromptLength], span.Sequence.Produced, choice.Choice,
+                    choice.Owner.Request.Sampling));
+            row++;
+            _sampled.Add(new(span.Sequence, update.TokenIds.Count > 0 ? update.TokenIds[0] : 0, update.Finish is not null));
+            HandOut(choice, update);
+        }
+
+        _scheduler.Apply(plan, System.Runtime.InteropServices.CollectionsMarshal.AsSpan(_sampled));
+    }
+
+    private void HandOut(ChoiceOutput choice, ChoiceUpdate update)
+    {
+        var now = _time.GetTimestamp();
+        if (update.TokenIds.Count > 0 && choice.FirstTokenAt is null)
+        {
+            choice.FirstTokenAt = now;
+            choice.Owner.CachedPromptTokens = Math.Max(choice.Owner.CachedPromptTokens, choice.Sequence.CachedPromptTokens);
+            _observer.FirstToken(_time.GetElapsedTime(choice.Owner.SubmittedAt, now).TotalSeconds);
+        }
+
+        if (update.Finish is { } reason)
+        {
+            _choices.Remove(choice.Sequence.Id);
+            var output = choice.FirstTokenAt is { } first ? _time.GetElapsedTime(first, now).TotalSeconds : 0;
+            _observer.Finished(reason, _time.GetElapsedTime(choice.Owner.SubmittedAt, now).TotalSeconds, output, choice.ProducedHere);
+            if (choice.Owner.OpenChoices == 1)
+                _active.Remove(choice.Owner);
+        }
+
+        choice.Owner.Publish(update);
+    }
+
+    private void EndAll(ActiveRequest request, FinishReason reason)
+    {
+        foreach (var choice in _choices.Values.Where(choice => choice.Owner == request).ToList())
+        {
+            _scheduler.Abort(choice.Sequence);
+            HandOut(choice, choice.End(reason));
+        }
+    }
+
+    private EngineSnapshot Observe()
+    {
+        var outstanding = 0L;
+        foreach (var sequence in _scheduler.Running)
+            outstanding += sequence.MaxTotalTokens - sequence.ComputedTokens;
+        foreach (var sequence in _scheduler.Waiting)
+            outstanding += sequence.MaxTotalTokens;
+        return new(_scheduler.Running.Count, _scheduler.Waiting.Count, outstanding, _scheduler.Pool.TotalCount, _scheduler.Pool.FreeCount);
+    }
+
+    [LoggerMessage(EventId = 5001, Level = LogLevel.Error, Message = "An iteration over {Spans} sequences failed; their requests end with an error")]
+    private static partial void LogIterationFailed(ILogger logger, Exception exception, int spans);
+
+    [LoggerMessage(EventId = 5002, Level = LogLevel.Warning, Message = "Requests were still in progress after {Seconds} s and are cancelled")]
+    private static partial void LogGraceOver(ILogger logger, double seconds);
+}

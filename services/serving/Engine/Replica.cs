@@ -1,0 +1,72 @@
+using Microsoft.Extensions.Diagnostics.HealthChecks;
+using Platform.Serving.Adapters;
+using Platform.Serving.Core.Scheduling;
+
+namespace Platform.Serving.Engine;
+
+/// <summary>A loaded model with its engine, and what its listeners need of it. Owns both.</summary>
+internal sealed partial class Replica : IHostedLifecycleService, IHealthCheck, IDisposable
+{
+    private const int FewestPromptTokens = 16;
+
+    /// <summary>Starts an engine over a model, which the replica owns from now on.</summary>
+    /// <param name="settings">What is served.</param>
+    /// <param name="model">The loaded model.</param>
+    /// <param name="grace">How long requests in progress may take to end when the replica stops.</param>
+    /// <param name="time">Clock.</param>
+    /// <param name="logger">Log.</param>
+    public Replica(ReplicaSettings settings, ReplicaModel model, Func<TimeSpan> grace, TimeProvider time, ILogger<Replica> logger)
+    {
+        Settings = settings;
+        Grace = grace;
+        if (model.SafePaddingReason is { } reason)
+            LogSafePadding(logger, reason);
+        var pacing = new PromptPacing(settings.PromptPacing, Math.Min(FewestPromptTokens, model.Limits.MaxBatchedTokens), model.Limits.MaxBatchedTokens);
+        Engine = new EngineLoop(model.Executor, model.Limits, pacing, model.Tokenizer, new ServingMetrics(settings.Model), time, logger);
+        Reader = new RequestReader(model.Config.VocabSize, model.Limits, settings.Engine.Generation, model.EndTokens);
+        LogServing(
+            logger, settings.Model, settings.ModelDirectory, model.Config.ParameterCount, settings.Engine.Dtype, model.WeightBytes >> 20,
+            model.Limits.BlockCount, model.Limits.BlockSize, settings.ComputeThreads);
+    }
+
+    public ReplicaSettings Settings { get; }
+
+    public EngineLoop Engine { get; }
+
+    public RequestReader Reader { get; }
+
+    private Func<TimeSpan> Grace { get; }
+
+    public Task<HealthCheckResult> CheckHealthAsync(HealthCheckContext context, CancellationToken cancellationToken) =>
+        Task.FromResult(Engine.IsAccepting ? HealthCheckResult.Healthy() : HealthCheckResult.Unhealthy("The replica is stopping."));
+
+    public Task StoppingAsync(CancellationToken cancellationToken) => Engine.DrainAsync(Grace());
+
+    public Task StopAsync(CancellationToken cancellationToken)
+    {
+        // Streams that outlived the grace end now, while their connections are still open.
+        Dispose();
+        return Task.CompletedTask;
+    }
+
+    public Task StartAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+
+    public Task StartingAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+
+    public Task StartedAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+
+    public Task StoppedAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+
+    public void Dispose() => Engine.Dispose();
+
+    [LoggerMessage(
+        EventId = 5010, Level = LogLevel.Information,
+        Message = "Serving {Model} from {Directory}: {Parameters} parameters in {Dtype} ({MebiBytes} MiB), {Blocks} cache blocks of {BlockSize} tokens, {Threads} threads")]
+    private static partial void LogServing(
+        ILogger logger, string model, string directory, long parameters, string dtype, long mebiBytes, int blocks, int blockSize, int threads);
+
+    [LoggerMessage(
+        EventId = 5011, Level = LogLevel.Warning,
+        Message = "Results depended on the batch: {Difference}. All matrix products use one shape from now on, which is slower but keeps results equal")]
+    private static partial void LogSafePadding(ILogger logger, string difference);
+}

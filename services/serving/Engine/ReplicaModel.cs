@@ -1,0 +1,136 @@
+using Platform.Core.Models;
+using Platform.Core.Validation;
+using Platform.Formats;
+using Platform.Formats.HuggingFace;
+using Platform.Formats.Safetensors;
+using Platform.Serving.Core.Scheduling;
+using Platform.Serving.Execution;
+using Platform.Text.Tokenization;
+using Platform.Torch;
+using Platform.Torch.Models.Llama;
+using Platform.Torch.Native;
+using ScalarType = TorchSharp.torch.ScalarType;
+using Tensor = TorchSharp.torch.Tensor;
+
+namespace Platform.Serving.Engine;
+
+/// <summary>The replica's settings and its model do not fit together.</summary>
+public sealed class ReplicaSettingsException : Exception
+{
+    /// <summary>Creates the exception.</summary>
+    /// <param name="violations">All that is wrong.</param>
+    public ReplicaSettingsException(IReadOnlyList<Violation> violations)
+        : base("The replica cannot serve this model:" + string.Concat(violations.Select(v => $"\n  {v}")))
+    {
+    }
+}
+
+/// <summary>A model loaded and checked, ready for an engine. Whoever takes the executor disposes it.</summary>
+/// <param name="Config">Shape of the model.</param>
+/// <param name="Executor">Runs it.</param>
+/// <param name="Limits">Limits that follow from model and settings.</param>
+/// <param name="Tokenizer">Its tokenizer.</param>
+/// <param name="EndTokens">Tokens that end a text.</param>
+/// <param name="WeightBytes">Bytes of its weights.</param>
+/// <param name="SafePaddingReason">Why products use one fixed shape; null when the cheap padding holds.</param>
+internal sealed record ReplicaModel(
+    ModelConfig Config, IModelExecutor Executor, SchedulerLimits Limits, ITextTokenizer Tokenizer, IReadOnlySet<int> EndTokens,
+    long WeightBytes, string? SafePaddingReason)
+{
+    private const int SafeRows = 64;
+
+    /// <summary>Loads a model.</summary>
+    /// <exception cref="ModelFormatException">The directory is damaged or not supported.</exception>
+    /// <exception cref="ReplicaSettingsException">The settings do not fit the model.</exception>
+    /// <exception cref="InvalidOperationException">The model's results depend on the batch even with one fixed shape.</exception>
+    public static ReplicaModel Load(ReplicaSettings settings)
+    {
+        using var directory = HuggingFaceModelDirectory.Open(settings.ModelDirectory);
+        if (directory.Validate() is { Count: > 0 } violations)
+            throw new ModelFormatException(settings.ModelDirectory, "", string.Join(" ", violations));
+        NativeRuntime.EnsureLoaded();
+        TorchThreads.Set(settings.ComputeThreads);
+        var tokenizer = TokenizerDirectory.Open(settings.ModelDirectory).Tokenizer;
+        return settings.Engine.Dtype switch
+        {
+            "fp32" => Load<Float32Element>(settings, directory, tokenizer),
+            "bf16" => Load<BFloat16Element>(settings, directory, tokenizer),
+            "int8" => throw Wrong("engine_config.dtype", "int8 weights are not supported yet; use bf16 or fp32."),
+            var other => throw Wrong("engine_config.dtype", $"Found '{other}'; use bf16 or fp32."),
+        };
+    }
+
+    private static unsafe ReplicaModel Load<T>(ReplicaSettings settings, HuggingFaceModelDirectory directory, ByteLevelBpeTokenizer tokenizer)
+        where T : unmanaged, IElement<T>
+    {
+        var config = directory.Config.Model;
+        var limits = LimitsFor(settings, config, sizeof(T));
+        var weights = ModelWeights.Load(config, T.Type, parameter => Read(directory, parameter));
+        var executorLimits = new ExecutorLimits(limits.MaxBatchedTokens, limits.LongestSequence, limits.BlockSize, limits.BlockCount);
+        var executor = new ModelExecutor<T>(weights, executorLimits, RowPadding.For(T.Type), RowPadding.OneShape(SafeRows), new ComputeLanes(settings.ComputeThreads));
+        var difference = InvarianceSelfTest.Run(executor, limits);
+        if (difference is not null)
+        {
+            executor.UseFallbackPadding();
+            if (InvarianceSelfTest.Run(executor, limits) is { } remaining)
+            {
+                executor.Dispose();
+                throw new InvalidOperationException(
+                    $"On this machine {remaining}, even with products of one shape: the same request would get different answers. The replica does not start.");
+            }
+        }
+
+        var ends = directory.Generation.EosTokenIds.Concat(config.EosTokenIds).ToHashSet();
+        return new ReplicaModel(config, executor, limits, tokenizer, ends, weights.ByteLength, difference);
+    }
+
+    private static SchedulerLimits LimitsFor(ReplicaSettings settings, ModelConfig config, int elementBytes)
+    {
+        var engine = settings.Engine;
+        var violations = new List<Violation>();
+        if (engine.BlockSize < 16 || engine.BlockSize % 16 != 0)
+            violations.Add(new("engine_config.block_size", $"Found {engine.BlockSize}; a multiple of 16 is needed."));
+        if (engine.MaxNumSeqs < 1)
+            violations.Add(new("engine_config.max_num_seqs", $"Found {engine.MaxNumSeqs}; at least 1 is needed."));
+        if (engine.MaxNumBatchedTokens < Math.Max(1, engine.MaxNumSeqs))
+            violations.Add(new(
+                "engine_config.max_num_batched_tokens",
+                $"Found {engine.MaxNumBatchedTokens}; at least max_num_seqs ({engine.MaxNumSeqs}) is needed, so that every stream advances in every iteration."));
+        if (violations.Count > 0)
+            throw new ReplicaSettingsException(violations);
+
+        var bytesPerBlock = KeyValueCacheShape.BytesPerBlock(config, engine.BlockSize, elementBytes);
+        // More blocks than all sequences at their longest would never be used.
+        var useful = (long)engine.MaxNumSeqs * ((config.MaxPositionEmbeddings + engine.BlockSize - 1) / engine.BlockSize);
+        var blocks = Math.Min(engine.KvCacheBytes / bytesPerBlock, engine.EnablePrefixCaching ? long.MaxValue : useful);
+        if (blocks < 2)
+            throw Wrong(
+                "engine_config.kv_cache_bytes",
+                $"Found {engine.KvCacheBytes} bytes; one block of {engine.BlockSize} tokens takes {bytesPerBlock} bytes in this model, and at least 2 are needed.");
+        return new SchedulerLimits
+        {
+            MaxSequences = engine.MaxNumSeqs,
+            MaxBatchedTokens = engine.MaxNumBatchedTokens,
+            MaxWaiting = settings.MaxQueuedRequests,
+            ContextLength = config.MaxPositionEmbeddings,
+            BlockSize = engine.BlockSize,
+            BlockCount = (int)Math.Min(blocks, int.MaxValue / 2),
+            PrefixCaching = engine.EnablePrefixCaching,
+        };
+    }
+
+    private static unsafe Tensor Read(HuggingFaceModelDirectory directory, LlamaParameter parameter)
+    {
+        var pointer = directory.Pointer(parameter.Name, out var length);
+        return TensorMemory.FromPointer((nint)pointer, length, parameter.Shape.AsSpan(), directory.Entry(parameter.Name).DataType switch
+        {
+            TensorDataType.F64 => ScalarType.Float64,
+            TensorDataType.F32 => ScalarType.Float32,
+            TensorDataType.F16 => ScalarType.Float16,
+            TensorDataType.BF16 => ScalarType.BFloat16,
+            var other => throw new ModelFormatException(directory.Path, parameter.Name, $"found {other}; a floating-point type is expected"),
+        });
+    }
+
+    private static ReplicaSettingsException Wrong(string field, string message) => new([new Violation(field, message)]);
+}

@@ -1,0 +1,39 @@
+using Platform.Core.Models;
+using Platform.Serving.Core.Scheduling;
+
+namespace Platform.Serving.Execution;
+
+/// <summary>
+/// Runs a model over the spans of an iteration. All calls come from one thread. A row's logits depend on its sequence's
+/// tokens alone: not on the other spans, on how a prompt was cut, nor on which blocks hold it.
+/// </summary>
+internal interface IModelExecutor : IDisposable
+{
+    ModelConfig Config { get; }
+
+    /// <summary>Computes the spans' tokens, stores their keys and values, and gives the logits of the spans that sample.</summary>
+    /// <param name="spans">Spans of at most the batch's tokens together.</param>
+    /// <param name="logits">Receives a row of logits, one per token of the vocabulary, for each span that samples, in order.</param>
+    void Run(ReadOnlySpan<ScheduledSpan> spans, LogitRows logits);
+}
+
+/// <summary>Rows of fp32 logits. Reused from iteration to iteration.</summary>
+internal sealed class LogitRows(int vocabularySize)
+{
+    private float[] _values = [];
+
+    public int VocabularySize { get; } = vocabularySize;
+
+    public int Count { get; private set; }
+
+    public ReadOnlySpan<float> this[int row] => Row(row);
+
+    internal Span<float> Row(int row) => _values.AsSpan(row * VocabularySize, VocabularySize);
+
+    internal void Resize(int count)
+    {
+        Count = count;
+        if (_values.Length < count * VocabularySize)
+            _values = new float[count * VocabularySize];
+    }
+}

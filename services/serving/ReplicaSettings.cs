@@ -1,0 +1,19 @@
+using Platform.Core.Deployments;
+
+namespace Platform.Serving;
+
+/// <summary>What one replica serves and with which means, whether an agent or a person started it.</summary>
+/// <param name="Model">Name that requests use.</param>
+/// <param name="ModelDirectory">Hugging Face directory, absolute.</param>
+/// <param name="Engine">How the engine runs.</param>
+/// <param name="MaxQueuedRequests">Requests that wait beyond those that run.</param>
+/// <param name="ComputeThreads">Threads for compute.</param>
+public sealed record ReplicaSettings(
+    string Model, string ModelDirectory, EngineOptions Engine, int MaxQueuedRequests, int ComputeThreads)
+{
+    /// <summary>
+    /// Longest iteration while streams are running, relative to the median of those without prompts: how far a long prompt may
+    /// slow its neighbours down.
+    /// </summary>
+    public double PromptPacing { get; init; } = 4;
+}

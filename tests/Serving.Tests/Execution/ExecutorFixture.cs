@@ -1,0 +1,68 @@
+using Platform.Core.Models;
+using Platform.Serving.Core.Scheduling;
+using Platform.Serving.Execution;
+using Platform.Torch;
+using TorchSharp;
+using Tensor = TorchSharp.torch.Tensor;
+
+namespace Platform.Serving.Tests.Execution;
+
+/// <summary>Builds executors over tiny models and runs schedulers with them.</summary>
+internal static class ExecutorFixture
+{
+    public static SchedulerLimits Limits(ModelConfig config, int blocks = 96, int batched = 256, int sequences = 32, bool caching = false) => new()
+    {
+        MaxSequences = sequences, MaxBatchedTokens = batched, MaxWaiting = 100, ContextLength = config.MaxPositionEmbeddings,
+        BlockSize = 16, BlockCount = blocks, PrefixCaching = caching,
+    };
+
+    public static ModelExecutor<T> Create<T>(TinyModel model, SchedulerLimits limits, RowPadding? padding = null, int threads = 2)
+        where T : unmanaged, IElement<T>
+    {
+        var weights = ModelWeights.Load(model.Config, T.Type, parameter => Tensor(model, parameter.Name, parameter.Shape.AsSpan()));
+        return new ModelExecutor<T>(
+            weights, new ExecutorLimits(limits.MaxBatchedTokens, limits.LongestSequence, limits.BlockSize, limits.BlockCount),
+            padding ?? RowPadding.For(T.Type), RowPadding.OneShape(64), new ComputeLanes(threads));
+    }
+
+    public static Tensor Tensor(TinyModel model, string name, ReadOnlySpan<long> shape) =>
+        TensorMemory.FromSpan<float>(model.ByName[name], shape, torch.ScalarType.Float32);
+
+    public static int[] Prompt(int length, int seed)
+    {
+        var random = new Random(seed);
+        return [.. Enumerable.Range(0, length).Select(_ => random.Next(256))];
+    }
+
+    /// <summary>Logits of every sampled step of each prompt, the next token being the most likely one.</summary>
+    public static List<float[]>[] Run(
+        IModelExecutor executor, SchedulerLimits limits, IReadOnlyList<int[]> prompts, int outputs, int budget = int.MaxValue) =>
+        Run(executor, new IterationScheduler(limits), prompts, outputs, budget);
+
+    public static List<float[]>[] Run(
+        IModelExecutor executor, IterationScheduler scheduler, IReadOnlyList<int[]> prompts, int outputs, int budget = int.MaxValue)
+    {
+        var rows = new LogitRows(executor.Config.VocabSize);
+        var results = prompts.Select(_ => new List<float[]>()).ToArray();
+        for (var i = 0; i < prompts.Count; i++)
+            Assert.IsType<Admission.Accepted>(scheduler.Submit(new SequenceRequest(i, prompts[i], prompts[i].Length, prompts[i].Length + outputs, "t")));
+        while (scheduler.HasWork)
+        {
+            var plan = scheduler.Plan(budget);
+            executor.Run(plan.Spans, rows);
+            var sampled = new List<SampledToken>();
+            foreach (var span in plan.Spans)
+            {
+                if (!span.Samples)
+                    continue;
+                var logits = rows[sampled.Count].ToArray();
+                results[span.Sequence.Id].Add(logits);
+                sampled.Add(new(span.Sequence, Array.IndexOf(logits, logits.Max()), results[span.Sequence.Id].Count == outputs));
+            }
+
+            scheduler.Apply(plan, [.. sampled]);
+        }
+
+        return results;
+    }
+}
