@@ -19,7 +19,7 @@ internal static class DeployCommand
             Description = "Change a field of the file, such as engine_config.max_num_seqs=16; may be given several times.", HelpName = "FIELD=VALUE", Arity = ArgumentArity.OneOrMore,
         };
         var name = new Option<string?>("--name") { Description = "Name that requests use; the model's when not given.", HelpName = "NAME" };
-        var watch = new Option<bool>("--watch", "-w") { Description = "Wait until its replicas are ready; Ctrl-C leaves it starting." };
+        var watch = new Option<bool>("--watch", "-w", "--wait") { Description = "Wait until its replicas are ready; Ctrl-C leaves it starting." };
         var command = new ExampledCommand("deploy", "Serve a registered model.", "platform deploy deployment.yaml --watch") { input, changes, name, watch };
         runner.Handle(command, async call =>
         {

@@ -2,6 +2,7 @@ using System.CommandLine;
 using Google.Protobuf.WellKnownTypes;
 using Platform.Cli.Output;
 using Platform.Cli.Server;
+using Platform.Cli.Watching;
 using Platform.V1;
 
 namespace Platform.Cli.Commands;
@@ -49,23 +50,29 @@ internal static class DeploymentsCommand
     private static ExampledCommand Get(CommandRunner runner)
     {
         var id = Id();
-        var command = new ExampledCommand("get", "Show one deployment and its replicas.", "platform deployments get docs-lm") { id };
+        var wait = new Option<bool>("--wait", "-w", "--watch") { Description = "First wait until its replicas are ready; ends with 1 if they fail." };
+        var command = new ExampledCommand("get", "Show one deployment and its replicas.", "platform deployments get docs-lm", "platform deployments get docs-lm --wait") { id, wait };
         runner.Handle(command, async call =>
         {
-            var deployment = await call.Session.Deployments.GetDeploymentAsync(
-                new GetDeploymentRequest { Name = call.Session.Names.Deployment(call.Parse.GetRequiredValue(id)) }, call.Session.Call(call.Cancellation));
-            call.Print(deployment, () =>
-            {
-                var reason = deployment.StateReason.Length > 0 ? $": {deployment.StateReason}" : "";
-                call.Output.WriteLine($"{deployment.Name} serves {deployment.Model}");
-                call.Output.WriteLine($"{Show.State(deployment.State)}{reason}, {deployment.ReadyReplicas} of {deployment.DesiredReplicas} replicas ready");
-                var table = new TextTable("REPLICA", "STATE", "NODE", "ENDPOINT");
-                foreach (var replica in deployment.Replicas)
-                    table.Add(replica.Id, replica.State, replica.Node, replica.Endpoint);
-                table.Write(call.Output, "It has no replicas.");
-            });
+            var name = call.Session.Names.Deployment(call.Parse.GetRequiredValue(id));
+            if (call.Parse.GetValue(wait))
+                return await new DeploymentWatch(call.Session, call.Terminal, call.Format, name).RunAsync(call.Cancellation);
+            var deployment = await call.Session.Deployments.GetDeploymentAsync(new GetDeploymentRequest { Name = name }, call.Session.Call(call.Cancellation));
+            call.Print(deployment, () => Write(call.Output, deployment));
+            return ExitCode.Success;
         });
         return command;
+    }
+
+    private static void Write(TextWriter output, Deployment deployment)
+    {
+        var reason = deployment.StateReason.Length > 0 ? $": {deployment.StateReason}" : "";
+        output.WriteLine($"{deployment.Name} serves {deployment.Model}");
+        output.WriteLine($"{Show.State(deployment.State)}{reason}, {deployment.ReadyReplicas} of {deployment.DesiredReplicas} replicas ready");
+        var table = new TextTable("REPLICA", "STATE", "NODE", "ENDPOINT");
+        foreach (var replica in deployment.Replicas)
+            table.Add(replica.Id, replica.State, replica.Node, replica.Endpoint);
+        table.Write(output, "It has no replicas.");
     }
 
     private static ExampledCommand Scale(CommandRunner runner)

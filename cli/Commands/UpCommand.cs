@@ -14,6 +14,8 @@ internal static class UpCommand
         var data = new Option<string?>("--data") { Description = "Directory of database, models and logs; kept between runs.", HelpName = "DIR" };
         var nodes = new Option<int>("--nodes") { Description = "Virtual nodes.", HelpName = "N", DefaultValueFactory = _ => 2 };
         var devices = new Option<int>("--devices-per-node") { Description = "Virtual CPU devices of each node.", HelpName = "N", DefaultValueFactory = _ => 4 };
+        var host = new Option<string?>("--host") { Description = "Interface to listen on; only this machine when not given.", HelpName = "ADDRESS" };
+        var readyFile = new Option<string?>("--ready-file") { Description = "File to write the addresses to, as JSON, once it is up; deleted at the end.", HelpName = "FILE" };
         var settings = new Argument<string[]>("SETTING")
         {
             Description = "Further settings of the services, after --, such as --Scheduler:LeaseSeconds=5.", Arity = ArgumentArity.ZeroOrMore,
@@ -24,7 +26,7 @@ internal static class UpCommand
             "platform up",
             "platform up --data /tmp/try --nodes 1 --devices-per-node 8")
         {
-            httpPort, grpcPort, data, nodes, devices, settings,
+            httpPort, grpcPort, host, data, nodes, devices, readyFile, settings,
         };
         runner.HandleLocally(command, (parse, _) =>
         {
@@ -36,8 +38,12 @@ internal static class UpCommand
                 "--http-port", Number(httpPort, 0, 65_535), "--grpc-port", Number(grpcPort, 0, 65_535),
                 "--nodes", Number(nodes, 1, 64), "--devices-per-node", Number(devices, 1, 64),
             ];
+            if (parse.GetValue(host) is { } address)
+                arguments.AddRange(["--host", address]);
             if (parse.GetValue(data) is { } directory)
                 arguments.AddRange(["--data", runner.Terminal.Absolute(directory)]);
+            if (parse.GetValue(readyFile) is { } file)
+                arguments.AddRange(["--ready-file", runner.Terminal.Absolute(file)]);
             arguments.AddRange(parse.GetValue(settings) ?? []);
             var program = StandaloneProgram.Find(runner.Terminal.Variable, AppContext.BaseDirectory);
             return Task.FromResult(runner.Terminal.BecomeProgram(new ProgramStart(program, arguments)));

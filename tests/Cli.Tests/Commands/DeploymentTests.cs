@@ -80,6 +80,19 @@ public sealed class DeploymentTests
     }
 
     [Fact]
+    public async Task Waits_for_a_deployment_that_a_job_made()
+    {
+        await using var platform = await ScriptedPlatform.StartAsync();
+        platform.Script.OnStream<WatchDeploymentRequest, WatchDeploymentResponse>(
+            new WatchDeploymentResponse { Deployment = Deployed(DeploymentState.Starting) }, new WatchDeploymentResponse { Deployment = Deployed(DeploymentState.Ready, 1) });
+        using var cli = new CommandLine(platform.Address);
+
+        var run = await cli.RunAsync("deployments", "get", "docs-lm", "--wait");
+
+        Assert.Equal((0, "starting  0/1 replicas ready\nready  1/1 replicas ready\n"), (run.Code, run.Output));
+    }
+
+    [Fact]
     public async Task Scaling_moves_the_limits_with_the_number()
     {
         await using var platform = await ScriptedPlatform.StartAsync();

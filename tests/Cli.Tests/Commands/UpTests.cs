@@ -13,14 +13,14 @@ public sealed class UpTests
         using var cli = new CommandLine();
         var program = cli.Write("platform-standalone", "#!/bin/sh\n");
 
-        var run = await cli.With("PLATFORM_STANDALONE", program).RunAsync("up", "--grpc-port", "0", "--data", "here", "--nodes", "3", "--", "--Scheduler:LeaseSeconds=5");
+        var run = await cli.With("PLATFORM_STANDALONE", program).RunAsync("up", "--grpc-port", "0", "--data", "here", "--nodes", "3", "--ready-file", "ready.json", "--host", "0.0.0.0", "--", "--Scheduler:LeaseSeconds=5");
 
         Assert.Equal((0, ""), (run.Code, run.Error));
         Assert.Equal(program, cli.Became?.Program);
         Assert.Equal(
             [
                 "--http-port", "8080", "--grpc-port", "0", "--nodes", "3", "--devices-per-node", "4",
-                "--data", Path.Combine(cli.Directory, "here"), "--Scheduler:LeaseSeconds=5",
+                "--host", "0.0.0.0", "--data", Path.Combine(cli.Directory, "here"), "--ready-file", Path.Combine(cli.Directory, "ready.json"), "--Scheduler:LeaseSeconds=5",
             ],
             cli.Became?.Arguments);
     }
