@@ -22,7 +22,10 @@ internal static class CommandTree
         return await parse.InvokeAsync(
             new InvocationConfiguration
             {
-                Output = terminal.Output, Error = terminal.Error, ProcessTerminationTimeout = null, EnableDefaultExceptionHandler = false,
+                Output = terminal.Output,
+                Error = terminal.Error,
+                ProcessTerminationTimeout = null,
+                EnableDefaultExceptionHandler = false,
             },
             cancellation);
     }

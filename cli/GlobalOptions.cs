@@ -11,22 +11,31 @@ internal sealed class GlobalOptions
 
     private readonly Option<string?> _server = new("--server")
     {
-        Description = $"gRPC address of the platform; else PLATFORM_SERVER, else {DefaultServer}.", HelpName = "URL", Recursive = true,
+        Description = $"gRPC address of the platform; else PLATFORM_SERVER, else {DefaultServer}.",
+        HelpName = "URL",
+        Recursive = true,
     };
 
     private readonly Option<string?> _apiKey = new("--api-key")
     {
-        Description = "Key to authenticate with; else PLATFORM_API_KEY.", HelpName = "KEY", Recursive = true,
+        Description = "Key to authenticate with; else PLATFORM_API_KEY.",
+        HelpName = "KEY",
+        Recursive = true,
     };
 
     private readonly Option<string> _project = new("--project")
     {
-        Description = "Project of names that do not say theirs.", HelpName = "PROJECT", Recursive = true, DefaultValueFactory = _ => "default",
+        Description = "Project of names that do not say theirs.",
+        HelpName = "PROJECT",
+        Recursive = true,
+        DefaultValueFactory = _ => "default",
     };
 
     private readonly Option<OutputFormat> _format = new("--output", "-o")
     {
-        Description = "How results are printed: table for people, json or yaml for programs.", HelpName = "table|json|yaml", Recursive = true,
+        Description = "How results are printed: table for people, json or yaml for programs.",
+        HelpName = "table|json|yaml",
+        Recursive = true,
     };
 
     /// <summary>Adds them.</summary>

@@ -16,7 +16,9 @@ internal static class DeployCommand
         var input = new Argument<string>("DEPLOYMENT") { Description = "Deployment file (YAML)." };
         var changes = new Option<string[]>("--set")
         {
-            Description = "Change a field of the file, such as engine_config.max_num_seqs=16; may be given several times.", HelpName = "FIELD=VALUE", Arity = ArgumentArity.OneOrMore,
+            Description = "Change a field of the file, such as engine_config.max_num_seqs=16; may be given several times.",
+            HelpName = "FIELD=VALUE",
+            Arity = ArgumentArity.OneOrMore,
         };
         var name = new Option<string?>("--name") { Description = "Name that requests use; the model's when not given.", HelpName = "NAME" };
         var watch = new Option<bool>("--watch", "-w", "--wait") { Description = "Wait until its replicas are ready; Ctrl-C leaves it starting." };
@@ -47,7 +49,10 @@ internal static class DeployCommand
             return await call.Session.Deployments.CreateDeploymentAsync(
                 new CreateDeploymentRequest
                 {
-                    Parent = call.Session.Names.Parent, DeploymentId = name ?? "", Deployment = deployment, RequestId = Guid.NewGuid().ToString(),
+                    Parent = call.Session.Names.Parent,
+                    DeploymentId = name ?? "",
+                    Deployment = deployment,
+                    RequestId = Guid.NewGuid().ToString(),
                 },
                 call.Session.Call(call.Cancellation));
         }

@@ -84,7 +84,9 @@ internal static class JobsCommand
         {
             var request = new StreamLogsRequest
             {
-                Name = call.Session.Names.Job(call.Parse.GetRequiredValue(id)), Follow = call.Parse.GetValue(follow), Tail = call.Parse.GetValue(tail),
+                Name = call.Session.Names.Job(call.Parse.GetRequiredValue(id)),
+                Follow = call.Parse.GetValue(follow),
+                Tail = call.Parse.GetValue(tail),
             };
             if (call.Parse.GetValue(rank) is { } only)
                 request.Rank = only;

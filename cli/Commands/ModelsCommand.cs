@@ -86,7 +86,10 @@ internal static class ModelsCommand
             var operation = await call.Session.Models.ImportModelAsync(
                 new ImportModelRequest
                 {
-                    Parent = call.Session.Names.Parent, ModelId = call.Parse.GetRequiredValue(name), Path = path, RequestId = Guid.NewGuid().ToString(),
+                    Parent = call.Session.Names.Parent,
+                    ModelId = call.Parse.GetRequiredValue(name),
+                    Path = path,
+                    RequestId = Guid.NewGuid().ToString(),
                 },
                 call.Session.Call(call.Cancellation));
             var done = await OperationPolling.WaitAsync(call.Session, operation, progress => Report(call, progress), call.Cancellation);
@@ -106,7 +109,8 @@ internal static class ModelsCommand
             var operation = await call.Session.Models.ExportModelAsync(
                 new ExportModelRequest
                 {
-                    Name = call.Session.Names.Model(call.Parse.GetRequiredValue(id)), Path = call.Terminal.Absolute(call.Parse.GetRequiredValue(directory)),
+                    Name = call.Session.Names.Model(call.Parse.GetRequiredValue(id)),
+                    Path = call.Terminal.Absolute(call.Parse.GetRequiredValue(directory)),
                 },
                 call.Session.Call(call.Cancellation));
             var done = await OperationPolling.WaitAsync(call.Session, operation, progress => Report(call, progress), call.Cancellation);

@@ -31,7 +31,10 @@ internal static class TrainCommand
             var job = await input.SendAsync(call, spec => call.Session.Jobs.CreateJobAsync(
                 new CreateJobRequest
                 {
-                    Parent = call.Session.Names.Parent, Spec = spec, RequestId = Guid.NewGuid().ToString(), ValidateOnly = validateOnly,
+                    Parent = call.Session.Names.Parent,
+                    Spec = spec,
+                    RequestId = Guid.NewGuid().ToString(),
+                    ValidateOnly = validateOnly,
                 },
                 call.Session.Call(call.Cancellation)));
             if (validateOnly)

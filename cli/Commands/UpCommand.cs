@@ -18,7 +18,8 @@ internal static class UpCommand
         var readyFile = new Option<string?>("--ready-file") { Description = "File to write the addresses to, as JSON, once it is up; deleted at the end.", HelpName = "FILE" };
         var settings = new Argument<string[]>("SETTING")
         {
-            Description = "Further settings of the services, after --, such as --Scheduler:LeaseSeconds=5.", Arity = ArgumentArity.ZeroOrMore,
+            Description = "Further settings of the services, after --, such as --Scheduler:LeaseSeconds=5.",
+            Arity = ArgumentArity.ZeroOrMore,
         };
         var command = new ExampledCommand(
             "up",

@@ -38,7 +38,10 @@ public static class JobSpecReader
 
     private static TrainingJobSpec Nothing => new()
     {
-        Name = "", Model = new ModelSpec(), Data = new DataSpec(), Training = new TrainingSpec { Steps = 1, GlobalBatchSize = 1 },
+        Name = "",
+        Model = new ModelSpec(),
+        Data = new DataSpec(),
+        Training = new TrainingSpec { Steps = 1, GlobalBatchSize = 1 },
     };
 
     private static bool IsTrainingJob(SpecObject root)

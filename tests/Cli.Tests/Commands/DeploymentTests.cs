@@ -16,8 +16,14 @@ public sealed class DeploymentTests
 
     private static Deployment Deployed(DeploymentState state, int ready = 0, string reason = "") => new()
     {
-        Name = "projects/default/deployments/docs-lm", Model = "projects/default/models/docs-lm", State = state, DesiredReplicas = 1, ReadyReplicas = ready,
-        StateReason = reason, Etag = "e1", DeploymentConfig = new DeploymentConfig { MaxQueuedRequests = 9, Autoscaling = new AutoscalingConfig { MinReplicas = 1, InitialReplicas = 1, MaxReplicas = 2 } },
+        Name = "projects/default/deployments/docs-lm",
+        Model = "projects/default/models/docs-lm",
+        State = state,
+        DesiredReplicas = 1,
+        ReadyReplicas = ready,
+        StateReason = reason,
+        Etag = "e1",
+        DeploymentConfig = new DeploymentConfig { MaxQueuedRequests = 9, Autoscaling = new AutoscalingConfig { MinReplicas = 1, InitialReplicas = 1, MaxReplicas = 2 } },
     };
 
     [Fact]

@@ -36,7 +36,8 @@ public sealed class ModelsTests
         await using var platform = await ScriptedPlatform.StartAsync();
         platform.Script.On<ImportModelRequest, Operation>(_ => new Operation
         {
-            Name = "operations/7", Done = true,
+            Name = "operations/7",
+            Done = true,
             Error = Samples.Error(StatusCode.FailedPrecondition, "model.safetensors is truncated.", "MODEL_CORRUPT").GetRpcStatus(),
         });
         using var cli = new CommandLine(platform.Address);
@@ -63,7 +64,9 @@ public sealed class ModelsTests
         await using var platform = await ScriptedPlatform.StartAsync();
         platform.Script.On<ExportModelRequest, Operation>(request => new Operation
         {
-            Name = "operations/8", Done = true, Response = Any.Pack(new ExportModelResponse { Path = request.Path, Bytes = 3 << 20 }),
+            Name = "operations/8",
+            Done = true,
+            Response = Any.Pack(new ExportModelResponse { Path = request.Path, Bytes = 3 << 20 }),
         });
         using var cli = new CommandLine(platform.Address);
 

@@ -34,8 +34,13 @@ public sealed class DeploymentSpecReaderTests
         Assert.Equal(
             new DeploymentOptions
             {
-                MinReplicas = 0, InitialReplicas = 1, MaxReplicas = 4, TargetOngoingRequests = 3,
-                UpscaleDelaySeconds = 0.5, DownscaleDelaySeconds = 9, MaxQueuedRequests = 7,
+                MinReplicas = 0,
+                InitialReplicas = 1,
+                MaxReplicas = 4,
+                TargetOngoingRequests = 3,
+                UpscaleDelaySeconds = 0.5,
+                DownscaleDelaySeconds = 9,
+                MaxQueuedRequests = 7,
             },
             spec.Deployment);
         Assert.Equal((8, 99, 512L << 20, 32, false, "fp32"),

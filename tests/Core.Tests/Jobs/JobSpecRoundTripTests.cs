@@ -56,7 +56,10 @@ public sealed class JobSpecRoundTripTests
             Model = name,
             Deployment = new DeploymentOptions
             {
-                MinReplicas = min, InitialReplicas = Math.Min(min + initial, min + more), MaxReplicas = min + more, DownscaleDelaySeconds = delay,
+                MinReplicas = min,
+                InitialReplicas = Math.Min(min + initial, min + more),
+                MaxReplicas = min + more,
+                DownscaleDelaySeconds = delay,
             },
             Engine = new EngineOptions
             {
@@ -93,7 +96,10 @@ public sealed class JobSpecRoundTripTests
             Data = new DataSpec { Source = source, Tokenizer = tokenizer, SequenceLength = 256, EvalFraction = extras ? 0.125 : 0 },
             Parallelism = new ParallelismSpec
             {
-                Tensor = GreatestWidth(model), Pipeline = pipeline, Data = data, MicroBatchSize = micro,
+                Tensor = GreatestWidth(model),
+                Pipeline = pipeline,
+                Data = data,
+                MicroBatchSize = micro,
                 Schedule = extras ? PipelineSchedule.GPipe : PipelineSchedule.OneForwardOneBackward,
             },
             Training = new TrainingSpec { Steps = steps, GlobalBatchSize = data * micro * batches, Seed = seed, Precision = precision, EvalEvery = extras ? 10 : 0 },
