@@ -86,26 +86,15 @@ internal static class DeploymentsCommand
             var count = call.Parse.GetRequiredValue(replicas);
             if (count is < 0 or > 10_000)
                 throw new CommandException($"REPLICAS: {count} is out of range; allowed is 0 to 10000.");
-            var current = await call.Session.Deployments.GetDeploymentAsync(new GetDeploymentRequest { Name = name }, call.Session.Call(call.Cancellation));
-            var scaled = await call.Session.Deployments.UpdateDeploymentAsync(Update(current, count), call.Session.Call(call.Cancellation));
+            var scaled = await call.Session.Deployments.UpdateDeploymentAsync(
+                new UpdateDeploymentRequest
+                {
+                    Deployment = new Deployment { Name = name, DesiredReplicas = count }, UpdateMask = new FieldMask { Paths = { "desired_replicas" } },
+                },
+                call.Session.Call(call.Cancellation));
             call.Print(scaled, () => call.Output.WriteLine($"{scaled.Name}: {scaled.DesiredReplicas} replicas wanted, {scaled.ReadyReplicas} ready"));
         });
         return command;
-    }
-
-    // Asking for a number moves the limits with it: nothing scales away from what was just asked for.
-    private static UpdateDeploymentRequest Update(Deployment current, int count)
-    {
-        var config = current.DeploymentConfig?.Clone() ?? new DeploymentConfig();
-        config.Autoscaling ??= new AutoscalingConfig();
-        config.Autoscaling.InitialReplicas = count;
-        config.Autoscaling.MinReplicas = count;
-        config.Autoscaling.MaxReplicas = Math.Max(1, count);
-        return new UpdateDeploymentRequest
-        {
-            Deployment = new Deployment { Name = current.Name, Etag = current.Etag, DeploymentConfig = config },
-            UpdateMask = new FieldMask { Paths = { "deployment_config" } },
-        };
     }
 
     private static ExampledCommand Delete(CommandRunner runner)

@@ -10,7 +10,7 @@ namespace Platform.Cli.Files;
 /// </summary>
 internal sealed class DataPaths(SpecFile file, Terminal terminal)
 {
-    private static readonly char[] Wildcards = ['*', '?', '[', '{'];
+    private static readonly char[] Wildcards = ['*', '?'];
 
     /// <summary>Rewrites the paths in the file's values.</summary>
     /// <param name="mustExist">Also report what does not exist here; for a server on this machine.</param>
@@ -69,7 +69,7 @@ internal sealed class DataPaths(SpecFile file, Terminal terminal)
         var rest = path[folder.Length..];
 
         // Only a pattern for names in one folder can be checked cheaply; deeper ones are the server's to expand.
-        return rest.IndexOfAny(['/', '[', '{']) >= 0 || Directory.EnumerateFileSystemEntries(folder, rest).Any();
+        return rest.Contains(Path.DirectorySeparatorChar, StringComparison.Ordinal) || Directory.EnumerateFileSystemEntries(folder, rest).Any();
     }
 
     private static bool IsGlob(string path) => path.IndexOfAny(Wildcards) >= 0;

@@ -18,7 +18,7 @@ public sealed class SpecContractTests
     private const string Job = """
         {
           "kind": "TrainingJob", "name": "docs-lm", "queue": "research", "priority": 7,
-          "model": { "architecture": "qwen3", "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 4, "num_attention_heads": 8,
+          "model": { "architecture": "qwen2", "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 4, "num_attention_heads": 8,
                      "num_key_value_heads": 4, "head_dim": 16, "max_position_embeddings": 512, "rms_norm_eps": 1e-6, "rope_theta": 50000, "tie_word_embeddings": true },
           "data": { "source": ["/a", "/b/*.txt"], "format": "jsonl", "tokenizer": { "train": "bpe", "vocab_size": 4096 }, "sequence_length": 128, "eval_fraction": 0.01 },
           "parallelism": { "tensor": 2, "pipeline": 2, "data": 2, "micro_batch_size": 4, "schedule": "gpipe" },

@@ -19,6 +19,7 @@ internal static class UnavailableFeatures
 
     private static readonly Feature[] OfJobs =
     [
+        new("model.architecture", Is("qwen3"), "Training a qwen3 is not available yet; use llama, mistral or qwen2."),
         new("model.from", Given, "Continuing from a model is not available yet; give the model's shape instead (hidden_size, num_hidden_layers, …)."),
         new("model.vocab_size", Given, "Setting the vocabulary here is not available yet; it follows from data.tokenizer."),
         new("data.mixture", Given, "Weighted mixtures are not available yet; list the files under data.source."),
@@ -28,7 +29,6 @@ internal static class UnavailableFeatures
         new("parallelism.sequence_parallel", On, "Sequence parallelism is not available yet; use false."),
         new("parallelism.zero_stage", Above(0), "Sharded optimizer state is not available yet; use 0."),
         new("lora", Given, "LoRA is not available yet; remove this section to train every weight."),
-        new("training.activation_checkpointing", Is("selective"), "Selective activation checkpointing is not available yet; use none or full."),
         new("resources.device", Is("cuda"), "CUDA devices are not available yet; use cpu."),
         new("resources.topology.pipeline", Given, "Placing pipeline groups by topology is not available yet; remove the key."),
         new("resources.topology.data", Given, "Placing data groups by topology is not available yet; remove the key."),

@@ -99,23 +99,31 @@ public sealed class DeploymentTests
     }
 
     [Fact]
-    public async Task Scaling_moves_the_limits_with_the_number()
+    public async Task Scaling_changes_the_number_of_replicas_and_nothing_else()
     {
         await using var platform = await ScriptedPlatform.StartAsync();
-        platform.Script
-            .On<GetDeploymentRequest, Deployment>(_ => Deployed(DeploymentState.Ready, 1))
-            .On<UpdateDeploymentRequest, Deployment>(_ => new Deployment(Deployed(DeploymentState.Starting, 1)) { DesiredReplicas = 3 });
+        platform.Script.On<UpdateDeploymentRequest, Deployment>(request => new Deployment(Deployed(DeploymentState.Starting, 1)) { DesiredReplicas = request.Deployment.DesiredReplicas });
         using var cli = new CommandLine(platform.Address);
 
         var run = await cli.RunAsync("deployments", "scale", "docs-lm", "3");
 
         Assert.Equal((0, "projects/default/deployments/docs-lm: 3 replicas wanted, 1 ready\n"), (run.Code, run.Output));
         var request = platform.Script.Only<UpdateDeploymentRequest>();
-        Assert.Equal(["deployment_config"], request.UpdateMask.Paths);
-        Assert.Equal("e1", request.Deployment.Etag);
-        Assert.Equal(9, request.Deployment.DeploymentConfig.MaxQueuedRequests);
-        var autoscaling = request.Deployment.DeploymentConfig.Autoscaling;
-        Assert.Equal((3, 3, 3), (autoscaling.MinReplicas, autoscaling.InitialReplicas, autoscaling.MaxReplicas));
+        Assert.Equal(["desired_replicas"], request.UpdateMask.Paths);
+        Assert.Equal(new Deployment { Name = "projects/default/deployments/docs-lm", DesiredReplicas = 3 }, request.Deployment);
+    }
+
+    [Theory]
+    [InlineData("-1")]
+    [InlineData("many")]
+    public async Task Refuses_a_number_of_replicas_that_is_none(string count)
+    {
+        using var cli = new CommandLine();
+
+        var run = await cli.RunAsync("deployments", "scale", "docs-lm", "--", count);
+
+        Assert.Equal(1, run.Code);
+        Assert.Contains(count, run.Error, StringComparison.Ordinal);
     }
 
     [Fact]

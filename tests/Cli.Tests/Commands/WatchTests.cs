@@ -1,3 +1,5 @@
+using System.Diagnostics;
+using System.Runtime.InteropServices;
 using System.Text.Json.Nodes;
 using Google.Protobuf.WellKnownTypes;
 using Grpc.Core;
@@ -65,6 +67,43 @@ public sealed class WatchTests
         await left.Task.WaitAsync(TimeSpan.FromSeconds(30), TestContext.Current.CancellationToken);
         Assert.IsType<WatchJobRequest>(Assert.Single(platform.Script.Calls).Request);
     }
+
+    [Fact]
+    public async Task An_interrupt_signal_detaches_the_real_program()
+    {
+        Assert.SkipUnless(OperatingSystem.IsLinux(), "Signals are sent by kill(2), which Windows lacks.");
+        await using var platform = await ScriptedPlatform.StartAsync();
+        platform.Script.OnStream<WatchJobRequest, WatchJobResponse>(async (_, writer, cancellation) =>
+        {
+            await writer.WriteAsync(new WatchJobResponse { Job = Samples.Job(JobState.Running, 5) }, cancellation);
+            await Task.Delay(Timeout.Infinite, cancellation);
+        });
+        var start = new ProcessStartInfo(Path.Combine(AppContext.BaseDirectory, "platform"), ["jobs", "watch", "docs-lm-1", "--server", platform.Address])
+        {
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+        };
+        using var process = Process.Start(start) ?? throw new InvalidOperationException("The program did not start.");
+        try
+        {
+            var cancellation = TestContext.Current.CancellationToken;
+            Assert.StartsWith("running  step 5/20", await process.StandardOutput.ReadLineAsync(cancellation).AsTask().WaitAsync(TimeSpan.FromSeconds(30), cancellation), StringComparison.Ordinal);
+
+            Assert.Equal(0, Kill(process.Id, 2));
+
+            Assert.StartsWith("Detached;", await process.StandardError.ReadLineAsync(cancellation).AsTask().WaitAsync(TimeSpan.FromSeconds(30), cancellation), StringComparison.Ordinal);
+            await process.WaitForExitAsync(cancellation).WaitAsync(TimeSpan.FromSeconds(30), cancellation);
+            Assert.Equal(130, process.ExitCode);
+        }
+        finally
+        {
+            if (!process.HasExited)
+                process.Kill(entireProcessTree: true);
+        }
+    }
+
+    [DllImport("libc", EntryPoint = "kill")]
+    private static extern int Kill(int process, int signal);
 
     [Fact]
     public async Task Follows_on_after_the_server_was_gone()

@@ -113,7 +113,7 @@ public sealed class JobSpecRefusalTests
     [InlineData("model.vocab_size", "4096")]
     [InlineData("data.mixture", "{\"a\":1}")]
     [InlineData("lora", "{\"rank\":16}")]
-    [InlineData("training.activation_checkpointing", "\"selective\"")]
+    [InlineData("model.architecture", "\"qwen3\"")]
     [InlineData("resources.device", "\"cuda\"")]
     [InlineData("resources.elastic", "{\"min_data\":1}")]
     [InlineData("resources.spot", "\"allowed\"")]
