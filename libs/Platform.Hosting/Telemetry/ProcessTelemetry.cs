@@ -71,7 +71,8 @@ public static class ProcessTelemetry
         return Sdk.CreateTracerProviderBuilder()
             .ConfigureServices(services => services.AddSingleton(settings))
             .ConfigureResource(resource => resource.AddService(serviceName, serviceNamespace: "platform"))
-            .AddSource("Platform.*", "MassTransit")
+            // The gRPC client has a span of its own between the caller and the HTTP request; without it the chain would break.
+            .AddSource("Platform.*", "MassTransit", "Grpc.Net.Client")
             .AddAspNetCoreInstrumentation(options => options.Filter = context => !IsProbe(context.Request.Path))
             // The exporter's own calls must not become spans.
             .AddHttpClientInstrumentation(options => options.FilterHttpRequestMessage =

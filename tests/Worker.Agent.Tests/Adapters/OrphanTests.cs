@@ -16,6 +16,8 @@ public sealed class OrphanTests
     public async Task No_rank_outlives_an_agent_that_is_killed()
     {
         await using SchedulerPeer scheduler = await SchedulerPeer.StartAsync();
+        // This agent's bus is its own, so everything goes with the renewals.
+        scheduler.Lease = TimeSpan.FromSeconds(3);
         (TemporaryDirectory directory, string[] arguments) = TestNode.Prepare(scheduler, "exec sleep 1000");
         using TemporaryDirectory _ = directory;
         using Process agent = Process.Start(new ProcessStartInfo(Environment.ProcessPath ?? "", ["agent", .. arguments])

@@ -15,9 +15,9 @@ public sealed class ProcessTests
     public async Task A_rank_that_ends_with_an_error_is_reported_with_its_code_and_its_last_words()
     {
         await using TestNode node = await TestNode.StartAsync("echo one; echo 'out of luck' >&2; exit 3");
-        node.Scheduler.Want(node.Assignment(GangPhase.Prepare));
+        await node.WantAsync(node.Assignment(GangPhase.Prepare));
         await node.Scheduler.WaitForAsync(TestNode.Gang, MemberPhase.Prepared);
-        node.Scheduler.Want(node.Assignment(GangPhase.Start));
+        await node.WantAsync(node.Assignment(GangPhase.Start));
         GangMemberReport released = await node.Scheduler.WaitForAsync(TestNode.Gang, MemberPhase.Released);
         Assert.Equal((FailureCode.RankExited, (int?)0, TestNode.Node), (released.Failure!.Code, released.Failure.Rank, released.Failure.Node));
         Assert.Contains("exit code 3", released.Failure.Message, StringComparison.Ordinal);
@@ -29,9 +29,9 @@ public sealed class ProcessTests
     public async Task Ranks_that_all_end_well_make_the_member_succeed_and_stop_releases_it()
     {
         await using TestNode node = await TestNode.StartAsync("exit 0");
-        node.Scheduler.Want(node.Assignment(GangPhase.Prepare, ranks: 2));
+        await node.WantAsync(node.Assignment(GangPhase.Prepare, ranks: 2));
         await node.Scheduler.WaitForAsync(TestNode.Gang, MemberPhase.Prepared);
-        node.Scheduler.Want(node.Assignment(GangPhase.Start, ranks: 2));
+        await node.WantAsync(node.Assignment(GangPhase.Start, ranks: 2));
         await node.Scheduler.WaitForAsync(TestNode.Gang, MemberPhase.Succeeded);
         await node.StopAsync("done", ranks: 2);
         Assert.Empty(Directory.GetDirectories(node.Root, "platform-*"));
@@ -43,6 +43,7 @@ public sealed class ProcessTests
     {
         await using TestNode node = await TestNode.StartAsync(Sleeper);
         GangMemberReport running = await node.RunAsync(ranks: 2);
+        await Waiting.UntilAsync(() => File.Exists(node.Log(1)) && new FileInfo(node.Log(1)).Length > 0, "the rank has spoken");
         using (var victim = Process.GetProcessById(running.ProcessIds[1]))
         {
             victim.Kill();
@@ -73,7 +74,7 @@ public sealed class ProcessTests
     [Fact]
     public async Task An_agent_whose_lease_runs_out_kills_its_ranks_by_itself()
     {
-        await using TestNode node = await TestNode.StartAsync(Sleeper);
+        await using TestNode node = await TestNode.StartAsync(TimeSpan.FromSeconds(3), Sleeper);
         GangMemberReport running = await node.RunAsync();
         node.Scheduler.IsGone = true;
         await Waiting.UntilAsync(() => !TestNode.IsAlive(running.ProcessIds[0]), "fenced");
@@ -95,7 +96,7 @@ public sealed class ProcessTests
     [Fact]
     public async Task A_restarted_agent_refuses_to_go_on_with_an_attempt_of_its_former_run()
     {
-        await using TestNode node = await TestNode.StartAsync(Sleeper);
+        await using TestNode node = await TestNode.StartAsync(TimeSpan.FromSeconds(3), Sleeper);
         await node.RunAsync();
         string first = node.Scheduler.LastIncarnation;
         await node.RestartAsync();
@@ -109,7 +110,7 @@ public sealed class ProcessTests
     {
         await using TestNode node = await TestNode.StartAsync(Sleeper);
         File.Delete(Path.Combine(node.Root, "data.txt"));
-        node.Scheduler.Want(node.Assignment(GangPhase.Prepare));
+        await node.WantAsync(node.Assignment(GangPhase.Prepare));
         GangMemberReport released = await node.Scheduler.WaitForAsync(TestNode.Gang, MemberPhase.Released);
         Assert.Equal((FailureCode.InputUnreadable, true), (released.Failure!.Code, released.Failure.IsPermanent));
         Assert.Contains("data.txt", released.Failure.Message, StringComparison.Ordinal);

@@ -3,7 +3,6 @@ using System.Net.Http.Json;
 using System.Text.Json.Nodes;
 using Grpc.Core;
 using Platform.Core.Gangs;
-using Platform.Hosting.Bus;
 using Platform.Hosting.Network;
 using Platform.Hosting.Ranks;
 using Platform.Internal.V1;
@@ -24,11 +23,7 @@ public sealed class RankLinkTests
     public async Task Every_step_point_reaches_the_scheduler_over_the_bus()
     {
         await using TestNode node = await TestNode.StartAsync(Sleeper);
-        var received = new ConcurrentQueue<GangProgressReport>();
-        await using IAsyncDisposable receiver = await node.Bus.ReceiveAsync(
-            "scheduler-reports",
-            [MessageHandler.For<GangProgressed>((message, _) => { received.Enqueue(message.Report); return Task.CompletedTask; })],
-            Token);
+        ConcurrentQueue<GangProgressReport> received = node.Progress;
         await node.RunAsync();
         await using AgentLink link = await AgentLink.ConnectAsync(await node.LaunchAsync(), Quick, Token);
         link.Progress("training", 0.5);
@@ -56,7 +51,7 @@ public sealed class RankLinkTests
         RankLaunch launch = await node.LaunchAsync();
         await using AgentLink link = await AgentLink.ConnectAsync(launch, Quick, Token);
         await Waiting.UntilAsync(() => link.StopRequested.CanBeCanceled, "linked");
-        node.Scheduler.Want(node.Assignment(GangPhase.Stop, grace: 20) with { StopReason = "preempted" });
+        await node.WantAsync(node.Assignment(GangPhase.Stop, grace: 20) with { StopReason = "preempted" });
         await Waiting.UntilAsync(() => link.Stop is not null, "stop");
         Assert.True(link.StopRequested.IsCancellationRequested);
         File.WriteAllText(Path.Combine(node.DataDirectory, "launch", "jobs.j.1", "rank-0.json.done"), "");

@@ -25,7 +25,7 @@ internal sealed class SchedulerPeer : IAsyncDisposable
 
     public long Epoch { get; set; } = 1;
 
-    public TimeSpan Lease { get; set; } = TimeSpan.FromSeconds(1.5);
+    public TimeSpan Lease { get; set; } = TimeSpan.FromSeconds(20);
 
     /// <summary>Answers no call while set.</summary>
     public bool IsGone { get; set; }
@@ -37,6 +37,8 @@ internal sealed class SchedulerPeer : IAsyncDisposable
     public int RefusedCommits { get; set; }
 
     public IReadOnlyList<GangMemberReport> Reports => [.. _reports];
+
+    public int Renewals { get; private set; }
 
     public string LastIncarnation { get; private set; } = "";
 
@@ -54,6 +56,9 @@ internal sealed class SchedulerPeer : IAsyncDisposable
         peer.Address = peer._app.Address("grpc");
         return peer;
     }
+
+    /// <summary>Takes a report that came another way than with a renewal.</summary>
+    public void Take(GangMemberReport report) => _reports.Enqueue(report);
 
     public void Want(GangAssignment assignment)
     {
@@ -92,6 +97,7 @@ internal sealed class SchedulerPeer : IAsyncDisposable
         public override Task<RenewLeaseResponse> RenewLease(RenewLeaseRequest request, ServerCallContext context)
         {
             Answer();
+            peer.Renewals++;
             peer.LastIncarnation = request.Incarnation;
             foreach (string report in request.Reports)
             {

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Abstractions;
@@ -13,8 +14,11 @@ internal sealed class TestNode : IAsyncDisposable
 {
     public const string Node = "n0";
     public const string Gang = "jobs/j";
+    private const string Queue = $"node-{Node}";
 
     private readonly TemporaryDirectory _directory;
+
+    private IAsyncDisposable? _receiver;
 
     private TestNode(TemporaryDirectory directory, SchedulerPeer scheduler, IMessageBus bus, string[] arguments)
     {
@@ -38,12 +42,17 @@ internal sealed class TestNode : IAsyncDisposable
     public string DataDirectory => _directory.File("agent");
 
     /// <summary>Starts an agent whose ranks run a shell script; its arguments are <c>rank --launch FILE</c>.</summary>
-    public static async Task<TestNode> StartAsync(string script, params string[] more)
+    public static Task<TestNode> StartAsync(string script, params string[] more) =>
+        StartAsync(TimeSpan.FromSeconds(20), script, more);
+
+    /// <summary>Starts an agent whose lease has a given length.</summary>
+    public static async Task<TestNode> StartAsync(TimeSpan lease, string script, params string[] more)
     {
         SchedulerPeer scheduler = await SchedulerPeer.StartAsync();
+        scheduler.Lease = lease;
         (TemporaryDirectory directory, string[] arguments) = Prepare(scheduler, script);
         var node = new TestNode(directory, scheduler, MassTransitBus.InMemory(NullLoggerFactory.Instance), [.. arguments, .. more]);
-        await node.App.StartAsync();
+        await node.StartAsync();
         return node;
     }
 
@@ -62,6 +71,21 @@ internal sealed class TestNode : IAsyncDisposable
         return (directory, arguments);
     }
 
+    /// <summary>What ranks reported, as it came over the bus.</summary>
+    public ConcurrentQueue<GangProgressReport> Progress { get; } = new();
+
+    /// <summary>Wants something and says so on the bus at once; the next renewal would say it too.</summary>
+    public async Task WantAsync(GangAssignment assignment)
+    {
+        Scheduler.Want(assignment);
+        await (assignment.Phase switch
+        {
+            GangPhase.Prepare => Bus.SendAsync(Queue, new PrepareGang(assignment), CancellationToken.None),
+            GangPhase.Start => Bus.SendAsync(Queue, new StartGang(assignment), CancellationToken.None),
+            _ => Bus.SendAsync(Queue, new StopGang(assignment), CancellationToken.None),
+        });
+    }
+
     /// <summary>Ends the agent and starts it again with the same data.</summary>
     public async Task RestartAsync()
     {
@@ -70,6 +94,7 @@ internal sealed class TestNode : IAsyncDisposable
         App = Build();
         await App.StartAsync();
     }
+
 
     public static GangAssignment Assignment(string root, GangPhase phase, int ranks = 1, int attempt = 1, double grace = 5) => new()
     {
@@ -105,16 +130,16 @@ internal sealed class TestNode : IAsyncDisposable
     public async Task<GangMemberReport> RunAsync(int ranks = 1, int attempt = 1, double grace = 5)
     {
         GangAssignment prepare = Assignment(GangPhase.Prepare, ranks, attempt, grace);
-        Scheduler.Want(prepare);
+        await WantAsync(prepare);
         GangMemberReport prepared = await Scheduler.WaitForAsync(
             r => r.Attempt == attempt && r.Phase is MemberPhase.Prepared or MemberPhase.Failed, "prepared");
-        Scheduler.Want(prepare with { Phase = GangPhase.Start, RendezvousAddress = prepared.RendezvousAddress });
+        await WantAsync(prepare with { Phase = GangPhase.Start, RendezvousAddress = prepared.RendezvousAddress });
         return await Scheduler.WaitForAsync(r => r.Attempt == attempt && r.ProcessIds.Count == ranks, "running");
     }
 
     public async Task StopAsync(string reason, double grace = 5, int ranks = 1)
     {
-        Scheduler.Want(Assignment(GangPhase.Stop, ranks, grace: grace) with { StopReason = reason });
+        await WantAsync(Assignment(GangPhase.Stop, ranks, grace: grace) with { StopReason = reason });
         await Scheduler.WaitForAsync(Gang, MemberPhase.Released);
     }
 
@@ -135,9 +160,36 @@ internal sealed class TestNode : IAsyncDisposable
     {
         await App.StopAsync();
         await App.DisposeAsync();
+        if (_receiver is not null)
+        {
+            await _receiver.DisposeAsync();
+        }
+
         await ((IAsyncDisposable)Bus).DisposeAsync();
         await Scheduler.DisposeAsync();
         _directory.Dispose();
+    }
+
+    private async Task StartAsync()
+    {
+        _receiver = await Bus.ReceiveAsync(
+            "scheduler-reports",
+            [
+                MessageHandler.For<GangMemberChanged>((message, _) =>
+                {
+                    Scheduler.Take(message.Report);
+                    return Task.CompletedTask;
+                }),
+                MessageHandler.For<GangProgressed>((message, _) =>
+                {
+                    Progress.Enqueue(message.Report);
+                    return Task.CompletedTask;
+                }),
+            ],
+            CancellationToken.None);
+        await App.StartAsync();
+        // Without a lease the agent takes no commands.
+        await Waiting.UntilAsync(() => Scheduler.LastIncarnation.Length > 0, "registered");
     }
 
     private WebApplication Build() => AgentApplication.Build(Arguments, builder =>
