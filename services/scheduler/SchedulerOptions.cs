@@ -10,10 +10,10 @@ namespace Platform.Scheduler;
 public sealed class SchedulerOptions : IValidatedOptions
 {
     /// <summary>Where gRPC listens.</summary>
-    public string Listen { get; set; } = "127.0.0.1:8090";
+    public string Listen { get; set; } = "127.0.0.1:8082";
 
     /// <summary>Where <c>/metrics</c>, <c>/healthz</c> and <c>/readyz</c> listen.</summary>
-    public string MetricsListen { get; set; } = "127.0.0.1:8091";
+    public string MetricsListen { get; set; } = "127.0.0.1:9082";
 
     /// <summary>How long a node's lease holds.</summary>
     public double LeaseSeconds { get; set; } = 10;

@@ -1,2 +1,3 @@
-System.Console.Error.WriteLine("not built yet");
-return 1;
+using Platform.Standalone;
+
+return await StandaloneProgram.RunAsync(args);

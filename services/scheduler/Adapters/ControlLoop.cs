@@ -97,9 +97,6 @@ internal sealed partial class ControlLoop(
             if (plane is null || epoch != current)
             {
                 await LoadAsync(db, current, now, cancellationToken);
-
-                // Deadlines may have passed while nobody led; they come before anything new.
-                plane!.Tick(now);
             }
 
             var context = new ControlContext(plane!, db, now, epoch, () => (epoch << 32) + ++sequence);
