@@ -1,7 +1,7 @@
 # Every target with a "##" comment is listed by `make help`.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help build test check format lint demo demo-kill clean setup sim bench-collectives
+.PHONY: help build test check format lint demo demo-kill clean setup sim bench-collectives images check-rules
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,15 @@ sim: ## Simulate gangs under faults over many seeds (SEEDS=n)
 
 bench-collectives: ## Time the collectives beside a plain socket copy
 	@build/build.sh all && artifacts/bin/Platform.Benchmarks/release/Platform.Benchmarks collectives
+
+images: ## Publish the services and build their container images (needs Docker)
+	@build/publish.sh
+	@for service in gateway scheduler worker serving standalone; do \
+		docker build -q -f deploy/docker/$$service.Dockerfile -t platform/$$service artifacts/publish || exit 1; \
+	done
+
+check-rules: ## Check the Prometheus configuration and run the unit tests of its rules (needs promtool)
+	@cd deploy/prometheus && promtool check config prometheus.yml standalone.yml && promtool test rules rules_test.yml
 
 clean: ## Delete everything that was built
 	@rm -rf artifacts

@@ -21,6 +21,11 @@ for service in "${services[@]}"; do
     dotnet publish "${project[$service]}" -c Release -r linux-x64 --self-contained -o "$out/$service" -v q --nologo \
         -nodeReuse:false -p:UseSharedCompilation=false
 done
+# Only worker and serving load it, and only once they have been restored is it there.
+case " ${services[*]} " in
+    *" worker "* | *" serving "*) ;;
+    *) exit 0 ;;
+esac
 echo "publish: libtorch"
 rm -rf "${out:?}/libtorch"
 mkdir -p "$out/libtorch"

@@ -25,11 +25,7 @@ internal static class LaunchedReplica
             await ServeAsync(launch, link);
             return link.StopRequested.IsCancellationRequested ? RankExitCode.Stopped : RankExitCode.Success;
         }
-        catch (OperationCanceledException) when (link.StopRequested.IsCancellationRequested)
-        {
-            return RankExitCode.Stopped;
-        }
-        catch (Exception exception)
+        catch (Exception exception) when (exception is not StaleAttemptException)
         {
             var (code, permanent) = Classify(exception);
             await Console.Error.WriteLineAsync(exception.ToString());

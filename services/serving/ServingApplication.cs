@@ -1,7 +1,6 @@
 using Platform.Hosting;
 using Platform.Hosting.Configuration;
 using Platform.Hosting.Network;
-using Platform.Hosting.Ranks;
 using Platform.Serving.Adapters;
 using Platform.Serving.Engine;
 
@@ -41,7 +40,7 @@ public static class ServingApplication
                 ? await LaunchedReplica.RunAsync(launched.Launch)
                 : await PlatformHost.RunAsync(() => Build(args, null));
         }
-        catch (Exception exception) when (exception is FormatException or ReplicaSettingsException or InvalidConfigurationException or StaleAttemptException)
+        catch (Exception exception) when (exception is FormatException or ReplicaSettingsException or InvalidConfigurationException)
         {
             await Console.Error.WriteLineAsync(exception.Message);
             return exception is InvalidConfigurationException ? 78 : 1;
