@@ -66,9 +66,10 @@ internal static class DeploymentsCommand
 
     private static void Write(TextWriter output, Deployment deployment)
     {
-        var reason = deployment.StateReason.Length > 0 ? $": {deployment.StateReason}" : "";
         output.WriteLine($"{deployment.Name} serves {deployment.Model}");
-        output.WriteLine($"{Show.State(deployment.State)}{reason}, {deployment.ReadyReplicas} of {deployment.DesiredReplicas} replicas ready");
+        output.WriteLine($"{Show.State(deployment.State)}, {deployment.ReadyReplicas} of {deployment.DesiredReplicas} replicas ready");
+        if (deployment.State != DeploymentState.Ready && deployment.StateReason.Length > 0)
+            output.WriteLine(deployment.StateReason);
         var table = new TextTable("REPLICA", "STATE", "NODE", "ENDPOINT");
         foreach (var replica in deployment.Replicas)
             table.Add(replica.Id, replica.State, replica.Node, replica.Endpoint);

@@ -35,7 +35,8 @@ internal static class JobTables
         table.Add("ran", Show.RunTime(job, now));
         if (job.Progress is { } progress)
         {
-            table.Add("phase", progress.Phase);
+            if (progress.Phase.Length > 0)
+                table.Add("phase", progress.Phase);
             table.Add("step", Step(progress));
             table.Add("loss", progress.HasLoss ? $"{Show.Loss(progress.Loss)} (from {Show.Loss(progress.HasFirstLoss ? progress.FirstLoss : null)})" : "-");
             table.Add("tokens/s", progress.HasTokensPerSecond ? Show.Count(progress.TokensPerSecond) : "-");
@@ -61,7 +62,7 @@ internal static class JobTables
         {
             table.Add(
                 Text(point.Step), Show.Loss(point.Loss), Show.Number(point.GradNorm), Show.Number(point.LearningRate),
-                Show.Count(point.TokensPerSecond), Show.Number(point.StepSeconds), point.HasEvalLoss ? Show.Loss(point.EvalLoss) : "");
+                Show.Count(point.TokensPerSecond), Show.Number(point.StepSeconds), point.HasEvalLoss ? Show.Loss(point.EvalLoss) : "-");
         }
 
         table.Write(output, "There are no steps yet.");

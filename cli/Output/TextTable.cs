@@ -5,11 +5,11 @@ internal sealed class TextTable(params string[] headers)
 {
     private readonly List<string[]> _rows = [];
 
-    /// <summary>Adds a row with one cell per header.</summary>
+    /// <summary>Adds a row with one cell per header; an empty one shows as a dash, so that columns can be counted.</summary>
     public void Add(params string[] cells)
     {
         ArgumentOutOfRangeException.ThrowIfNotEqual(cells.Length, headers.Length);
-        _rows.Add(cells);
+        _rows.Add([.. cells.Select(cell => cell.Length == 0 ? "-" : cell)]);
     }
 
     /// <summary>Writes the headers and the rows, or a remark when there are none.</summary>

@@ -43,7 +43,7 @@ internal sealed class DeploymentWatch(Session session, Terminal terminal, Output
 
     private static string Line(Deployment deployment)
     {
-        var reason = deployment.StateReason.Length > 0 ? $": {deployment.StateReason}" : "";
+        var reason = deployment.State != DeploymentState.Ready && deployment.StateReason.Length > 0 ? $": {deployment.StateReason}" : "";
         return $"{Show.State(deployment.State)}  {deployment.ReadyReplicas}/{deployment.DesiredReplicas} replicas ready{reason}";
     }
 }

@@ -80,8 +80,9 @@ public sealed class DeploymentTests
         var run = await cli.RunAsync("deploy", "d.yaml", "--watch");
 
         Assert.Equal(code, run.Code);
+        var last = end == DeploymentState.Ready ? "ready  1/1 replicas ready" : "failed  1/1 replicas ready: why";
         Assert.Equal(
-            ["starting  0/1 replicas ready", $"{end.ToString().ToLowerInvariant()}  1/1 replicas ready: why", "projects/default/deployments/docs-lm"],
+            ["starting  0/1 replicas ready", last, "projects/default/deployments/docs-lm"],
             run.OutputLines);
     }
 
