@@ -25,7 +25,11 @@ internal static class LaunchedReplica
             await ServeAsync(launch, link);
             return link.StopRequested.IsCancellationRequested ? RankExitCode.Stopped : RankExitCode.Success;
         }
-        catch (Exception exception) when (exception is not StaleAttemptException)
+        catch (OperationCanceledException) when (link.StopRequested.IsCancellationRequested)
+        {
+            return RankExitCode.Stopped;
+        }
+        catch (Exception exception)
         {
             var (code, permanent) = Classify(exception);
             await Console.Error.WriteLineAsync(exception.ToString());

@@ -1,6 +1,7 @@
 using Platform.Hosting;
 using Platform.Hosting.Configuration;
 using Platform.Hosting.Network;
+using Platform.Hosting.Ranks;
 using Platform.Serving.Adapters;
 using Platform.Serving.Engine;
 
@@ -40,7 +41,7 @@ public static class ServingApplication
                 ? await LaunchedReplica.RunAsync(launched.Launch)
                 : await PlatformHost.RunAsync(() => Build(args, null));
         }
-        catch (Exception exception) when (exception is FormatException or ReplicaSettingsException or InvalidConfigurationException)
+        catch (Exception exception) when (exception is FormatException or ReplicaSettingsException or InvalidConfigurationException or StaleAttemptException)
         {
             await Console.Error.WriteLineAsync(exception.Message);
             return exception is InvalidConfigurationException ? 78 : 1;

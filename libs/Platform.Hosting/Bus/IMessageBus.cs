@@ -24,6 +24,7 @@ public interface IMessageBus
     /// <param name="queue">Queue; created if it does not exist.</param>
     /// <param name="handlers">One for each type of message.</param>
     /// <param name="cancellationToken">Gives up waiting for the broker.</param>
+    /// <exception cref="Errors.UnavailableException">The broker did not open the queue in time.</exception>
     Task<IAsyncDisposable> ReceiveAsync(string queue, IReadOnlyList<MessageHandler> handlers, CancellationToken cancellationToken);
 }
 

@@ -85,7 +85,19 @@ public sealed partial class MassTransitBus : IMessageBus, IAsyncDisposable
                 handler.Configure(endpoint);
             }
         });
-        await handle.Ready.WaitAsync(cancellationToken);
+        try
+        {
+            await handle.Ready.WaitAsync(TimeSpan.FromSeconds(_options.ConnectSeconds), cancellationToken);
+        }
+        catch (TimeoutException exception)
+        {
+            throw new UnavailableException(
+                "BUS_UNAVAILABLE",
+                $"Queue {queue} could not be opened within {_options.ConnectSeconds} s. If the broker runs, the queue itself is "
+                + "damaged: delete it there, it is created anew.",
+                exception);
+        }
+
         LogReceiving(_logger, queue);
         return new Receiver(handle);
     }

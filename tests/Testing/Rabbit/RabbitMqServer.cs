@@ -62,19 +62,21 @@ public sealed class RabbitMqServer : IAsyncDisposable
         }
     }
 
-    /// <summary>Kills the broker as a power cut would; its queues stay on disk.</summary>
-    public async Task KillAsync()
-    {
-        if (_process is { } process)
-        {
-            _process = null;
-            process.Kill(entireProcessTree: true);
-            await process.WaitForExitAsync();
-            process.Dispose();
-        }
-    }
+    /// <summary>
+    /// Kills the broker as a power cut would. Queues that were declared long before stay; RabbitMQ 3.10 can forget the
+    /// Raft member of a quorum queue declared within the last minutes (its register is flushed by and by), and the next
+    /// declaration of that queue then hangs.
+    /// </summary>
+    public Task KillAsync() => EndAsync(process => process.Kill(entireProcessTree: true));
 
-    /// <summary>Starts it, again after <see cref="KillAsync"/>, with the same ports and data.</summary>
+    /// <summary>Stops the broker in good order; its queues stay on disk.</summary>
+    public Task StopAsync() => EndAsync(process =>
+    {
+        using Process? kill = Process.Start("/bin/kill", ["-TERM", $"{process.Id}"]);
+        kill?.WaitForExit();
+    });
+
+    /// <summary>Starts it, again after <see cref="StopAsync"/>, with the same ports and data.</summary>
     public async Task RunAsync()
     {
         string log = _directory.File("server.log");
@@ -97,6 +99,17 @@ public sealed class RabbitMqServer : IAsyncDisposable
         await KillAsync();
         StopPortMapper();
         _directory.Dispose();
+    }
+
+    private async Task EndAsync(Action<Process> end)
+    {
+        if (_process is { } process)
+        {
+            _process = null;
+            end(process);
+            await process.WaitForExitAsync();
+            process.Dispose();
+        }
     }
 
     private static int FreePort()
