@@ -30,7 +30,7 @@ public sealed class AttentionCoreSegment(
         {
             tape?.Push(projected.alias());
             var inputs = Rotated(projected, sequences);
-            return Merge(Attend(inputs));
+            return Merge(Attend(inputs)).to_type(projected.dtype);
         }
 
         return Record(projected, sequences, tape).detach();
@@ -62,7 +62,7 @@ public sealed class AttentionCoreSegment(
         query = query.detach().requires_grad_();
         key = key.detach().requires_grad_();
         value = value.detach().requires_grad_();
-        var result = Merge(Attend((query, key, value)));
+        var result = Merge(Attend((query, key, value))).to_type(projected.dtype);
         tape.Push(query);
         tape.Push(key);
         tape.Push(value);
@@ -74,13 +74,18 @@ public sealed class AttentionCoreSegment(
     {
         var length = projected.shape[0] / sequences;
         var split = projected.view(sequences, length, heads + (2 * keyValueHeads), headDim);
-        var turned = torch.empty([sequences, length, heads + keyValueHeads, headDim], dtype: projected.dtype, device: projected.device);
+        var type = AttentionType(projected.dtype);
+        var turned = torch.empty([sequences, length, heads + keyValueHeads, headDim], dtype: type, device: projected.device);
         RotateInto(turned, split.narrow(2, 0, heads + keyValueHeads), length, 1);
         return (
             turned.narrow(2, 0, heads).transpose(1, 2),
             turned.narrow(2, heads, keyValueHeads).transpose(1, 2),
-            split.narrow(2, heads + keyValueHeads, keyValueHeads).transpose(1, 2));
+            split.narrow(2, heads + keyValueHeads, keyValueHeads).to_type(type).transpose(1, 2));
     }
+
+    /// <summary>libtorch's bf16 kernel on the CPU is slower than its fp32 one for heads of up to 32 elements.</summary>
+    private torch.ScalarType AttentionType(torch.ScalarType type) =>
+        type == torch.ScalarType.BFloat16 && headDim <= 32 ? torch.ScalarType.Float32 : type;
 
     /// <summary>Rotates x [B, T, heads, D] by its positions' angles, times a sign, into a tensor of its shape.</summary>
     private void RotateInto(Tensor destination, Tensor x, long length, int sign)
