@@ -14,6 +14,9 @@ public sealed class DataTests
             can be <see cref="M:Sample.Widget.Turn(System.Int32)"/>ed, or <see langword="null" />.</summary></member>
         <member name="M:Sample.Widget.Turn(System.Int32)"><summary>Turns it.</summary><param name="angle">How far.</param>
         <returns><para>The angle.</para><para>Never negative.</para></returns><exception cref="T:System.ArgumentException">Too far.</exception></member>
+        <member name="M:Sample.Widget.Fit``1(System.Collections.Generic.IEnumerable{System.Int32},``0@)"><summary>Fits.</summary></member>
+        <member name="M:Sample.Widget.System#IComparable#CompareTo(System.Object)"><summary>Compares.</summary></member>
+        <member name="P:Sample.Widget`2.Size"><summary>Gets the size.</summary></member>
         <member name="T:Sample.Empty"></member>
         <member name="T:Sample.Other"><summary>Something else.</summary></member>
         </members></doc>
@@ -37,6 +40,15 @@ public sealed class DataTests
                 angle: How far.
                 Returns: The angle. Never negative.
                 ArgumentException: Too far.
+
+                Widget.Fit(IEnumerable<Int32>, T)
+                Fits.
+
+                Widget.CompareTo(Object)
+                Compares.
+
+                Widget.Size
+                Gets the size.
 
                 """,
                 "Sample.Other\nSomething else.\n",

@@ -23,7 +23,7 @@ public static class DatasetBuilder
     private const string EndOfText = "<|endoftext|>";
 
     // Changes when the same files would give other tokens.
-    private const string Recipe = "dataset-1";
+    private const string Recipe = "dataset-2";
 
     /// <summary>Makes the data set unless it is there.</summary>
     /// <param name="artifactRoot">Root of the artifact store.</param>

@@ -1,4 +1,5 @@
 using System.Text;
+using System.Text.RegularExpressions;
 using System.Xml;
 using System.Xml.Linq;
 
@@ -8,7 +9,7 @@ namespace Platform.Worker.Engine.Data;
 /// Plain text of the XML reference documentation that compilers write beside a .NET assembly: for each type a document of its
 /// members' names and paragraphs.
 /// </summary>
-public static class ReferenceDocumentation
+public static partial class ReferenceDocumentation
 {
     /// <summary>Documents of a file; one that is not reference documentation gives all its text as one document.</summary>
     /// <exception cref="XmlException">It is not well-formed XML.</exception>
@@ -64,19 +65,25 @@ public static class ReferenceDocumentation
             text.Append(Heading(name)).Append('\n').AppendJoin('\n', paragraphs).Append("\n\n");
     }
 
-    /// <summary><c>M:System.String.Join(System.String,System.String[])</c> becomes <c>String.Join(String, String[])</c>.</summary>
+    /// <summary>
+    /// <c>M:System.String.Join(System.String,System.Collections.Generic.IEnumerable{System.String})</c> becomes
+    /// <c>String.Join(String, IEnumerable&lt;String&gt;)</c>.
+    /// </summary>
     private static string Heading(string name)
     {
         var body = name.Length > 2 && name[1] == ':' ? name[2..] : name;
         var open = body.IndexOf('(', StringComparison.Ordinal);
-        var path = (open < 0 ? body : body[..open]).Replace("#ctor", "new", StringComparison.Ordinal);
+        var path = Arity().Replace((open < 0 ? body : body[..open]).Replace("#ctor", "new", StringComparison.Ordinal), "");
         var parts = path.Split('.');
+
+        // A member of an explicitly implemented interface has the interface's name before its own, with # for the dots.
+        parts[^1] = parts[^1][(parts[^1].LastIndexOf('#') + 1)..];
         var shown = name.StartsWith("T:", StringComparison.Ordinal) ? path : string.Join('.', parts.TakeLast(2));
-        if (open < 0)
-            return shown;
-        var arguments = body[(open + 1)..].TrimEnd(')').Split(',').Select(Short);
-        return $"{shown}({string.Join(", ", arguments)})";
+        return open < 0 ? shown : $"{shown}({Arguments(body[(open + 1)..body.LastIndexOf(')')])})";
     }
+
+    private static string Arguments(string list) => Arity().Replace(Qualifier().Replace(list, ""), "T")
+        .Replace('{', '<').Replace('}', '>').Replace("@", "", StringComparison.Ordinal).Replace(",", ", ", StringComparison.Ordinal);
 
     /// <summary>Text with references spelled out and runs of white space joined.</summary>
     private static string Words(XElement element)
@@ -115,6 +122,12 @@ public static class ReferenceDocumentation
             return "";
         var body = reference.Length > 2 && reference[1] == ':' ? reference[2..] : reference;
         var open = body.IndexOf('(', StringComparison.Ordinal);
-        return (open < 0 ? body : body[..open]).Split('.')[^1].Replace("#ctor", "new", StringComparison.Ordinal);
+        return Arity().Replace((open < 0 ? body : body[..open]).Split('.')[^1].Replace("#ctor", "new", StringComparison.Ordinal), "");
     }
+
+    [GeneratedRegex(@"`+[0-9]+")]
+    private static partial Regex Arity();
+
+    [GeneratedRegex(@"\w+\.")]
+    private static partial Regex Qualifier();
 }
