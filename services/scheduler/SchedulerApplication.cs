@@ -28,6 +28,9 @@ public static class SchedulerApplication
     public static WebApplication Build(string[] args, Action<WebApplicationBuilder>? configure)
     {
         var builder = PlatformHost.CreateBuilder("scheduler", args);
+
+        // A standby fails its readiness check at every probe, which is as it should be and no error.
+        builder.Logging.AddFilter("Microsoft.Extensions.Diagnostics.HealthChecks", LogLevel.None);
         configure?.Invoke(builder);
         var options = builder.AddPlatformOptions<SchedulerOptions>("Scheduler");
         builder.AddPlatformOptions<ArtifactOptions>("Artifacts");

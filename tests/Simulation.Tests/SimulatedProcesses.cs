@@ -5,7 +5,8 @@ namespace Platform.Simulation.Tests;
 /// <summary>All processes of all machines, what they do, and the two rules that are about them: no device is used twice, and no partial gang lives long.</summary>
 internal sealed class SimulatedProcesses(SimulatedWorld world, TimeSpan partialGrace)
 {
-    private const double OrphanGrace = 1.5;
+    // Longer than a lease, shorter than lease and skew together: it is what the skew is for.
+    private const double OrphanGrace = 4.5;
     private readonly List<(SimulatedProcess Process, SimulatedNode Machine, string Incarnation)> alive = [];
     private readonly Dictionary<(string Gang, int Attempt), DateTimeOffset> partialSince = [];
 

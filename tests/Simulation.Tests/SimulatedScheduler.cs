@@ -127,6 +127,11 @@ internal sealed class SimulatedScheduler(SimulatedWorld world, ControlOptions op
                 {
                     world.Violated($"{gang.Gang} went back from the checkpoint of step {before.LatestCheckpoint?.Step} to {gang.LatestCheckpoint?.Step}.");
                 }
+
+                if (gang.LatestCheckpoint is { } latest && (latest.Attempt, latest.Step) != (before.LatestCheckpoint?.Attempt, before.LatestCheckpoint?.Step) && latest.Attempt != gang.Attempt?.Number)
+                {
+                    world.Violated($"{gang.Gang} took a checkpoint of attempt {latest.Attempt} in attempt {gang.Attempt?.Number}.");
+                }
             }
 
             world.Record($"{gang.Gang} {gang.Stage} {gang.Attempt?.Number}");

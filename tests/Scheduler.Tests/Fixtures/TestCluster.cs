@@ -77,7 +77,7 @@ internal sealed class TestCluster : IAsyncDisposable
         var app = SchedulerApplication.Build(
             [
                 .. database, "--Artifacts:Root", ArtifactRoot, "--Scheduler:Listen", "127.0.0.1:0", "--Scheduler:MetricsListen", "127.0.0.1:0",
-                "--Scheduler:LeaseSeconds", "1", "--Scheduler:LeaseSkewSeconds", "0.3", "--Scheduler:LeaderLeaseSeconds", "1",
+                "--Scheduler:LeaseSeconds", "3", "--Scheduler:LeaseSkewSeconds", "0.3", "--Scheduler:LeaderLeaseSeconds", "5",
                 "--Scheduler:TickSeconds", "0.05", "--Scheduler:BackoffSeconds", "0.1", "--Scheduler:PrepareSeconds", "10", "--Logging:LogLevel:Default", "Warning",
             ],
             builder => builder.Services.UseSharedBus(Bus));

@@ -167,6 +167,21 @@ public sealed class GangCoordinatorTests
     }
 
     [Fact]
+    public void Ignores_what_an_earlier_attempt_says_late()
+    {
+        Run();
+        Report("n0", MemberPhase.Failed, Given.Failure());
+        Release();
+        now += TimeSpan.FromMinutes(1);
+        Run();
+        var second = gang;
+        Report("n0", MemberPhase.Failed, Given.Failure(), attempt: 1);
+        Report("n0", MemberPhase.Released, attempt: 1);
+
+        Assert.Same(second, gang);
+    }
+
+    [Fact]
     public void Learns_of_a_failure_whose_report_was_lost_from_the_release_after_it()
     {
         Run();
