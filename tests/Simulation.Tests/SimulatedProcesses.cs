@@ -2,11 +2,11 @@ using Platform.Core.Gangs;
 
 namespace Platform.Simulation.Tests;
 
-/// <summary>All processes of all machines, what they do, and the two rules that are about them: no device is used twice, and no partial gang lives long.</summary>
+/// <summary>All processes of all machines, what they do, and the rules that are about them: no device is used twice, no two attempts of a gang live at once, and no partial gang lives long.</summary>
 internal sealed class SimulatedProcesses(SimulatedWorld world, TimeSpan partialGrace)
 {
-    // Longer than a lease, shorter than lease and skew together: it is what the skew is for.
-    private const double OrphanGrace = 4.5;
+    // Just below the skew, which is there for them: a rank that lost its agent must have ended when the node counts as gone.
+    private const double OrphanGrace = 2.8;
     private readonly List<(SimulatedProcess Process, SimulatedNode Machine, string Incarnation)> alive = [];
     private readonly Dictionary<(string Gang, int Attempt), DateTimeOffset> partialSince = [];
 
@@ -20,6 +20,11 @@ internal sealed class SimulatedProcesses(SimulatedWorld world, TimeSpan partialG
         alive.Add((process, machine, incarnation));
         Started++;
         CheckDevices(machine.Name);
+        if (alive.FirstOrDefault(entry => entry.Process.Gang == process.Gang && entry.Process.Attempt != process.Attempt).Process is { } other)
+        {
+            world.Violated($"Attempt {process.Attempt} of {process.Gang} starts on {machine.Name} while rank {other.Placement.Rank} of attempt {other.Attempt} lives on {other.Node}.");
+        }
+
         var key = (process.Gang, process.Attempt);
         if (Of(key).Count == process.WorldSize)
         {
@@ -67,7 +72,7 @@ internal sealed class SimulatedProcesses(SimulatedWorld world, TimeSpan partialG
     {
         foreach (var (process, _, _) in alive.Where(entry => entry.Process.Node == node).ToList())
         {
-            world.After(world.Uniform(0, OrphanGrace), () => End(process, 1));
+            world.After(world.Chance(0.5) ? OrphanGrace : world.Uniform(0, OrphanGrace), () => End(process, 1));
         }
 
         return OrphanGrace;
