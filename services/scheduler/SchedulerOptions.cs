@@ -18,8 +18,11 @@ public sealed class SchedulerOptions : IValidatedOptions
     /// <summary>How long a node's lease holds.</summary>
     public double LeaseSeconds { get; set; } = 10;
 
-    /// <summary>Added to a lease that ran out before the node's devices count as free.</summary>
-    public double LeaseSkewSeconds { get; set; } = 10;
+    /// <summary>
+    /// Added to a lease that ran out before the node's devices count as free. It must exceed the time after which a rank
+    /// without its agent ends (10 s, looked at every second) and the difference of clocks' speed.
+    /// </summary>
+    public double LeaseSkewSeconds { get; set; } = 15;
 
     /// <summary>How long the leadership holds; a standby takes over that long after the leader has died.</summary>
     public double LeaderLeaseSeconds { get; set; } = 6;

@@ -12,7 +12,7 @@ public sealed record ControlOptions
     /// What is added to a lease that ran out before the node's devices count as free: difference of clocks' speed, time for
     /// the agent to kill its processes, and for ranks to notice that their agent is gone.
     /// </summary>
-    public TimeSpan LeaseSkew { get; init; } = TimeSpan.FromSeconds(10);
+    public TimeSpan LeaseSkew { get; init; } = TimeSpan.FromSeconds(15);
 
     /// <summary>Limits of gangs.</summary>
     public GangTimeouts Gangs { get; init; } = new();
