@@ -58,11 +58,7 @@ else
     # The newest reference pack has the XML documentation of the base class library: a few megabytes of English.
     reference=$(find "$sdk/packs/Microsoft.NETCore.App.Ref" -path '*/ref/net*' -name System.Runtime.xml 2>/dev/null | sort -V | tail -n 1)
     [ -n "$reference" ] || fail "found no reference documentation below $sdk/packs; name some text of your own with DATA=path"
-    folder=$(dirname -- "$reference")
-    sources=
-    for name in System.Runtime System.Collections System.Linq System.Threading System.Net.Http System.Text.Json; do
-        [ ! -e "$folder/$name.xml" ] || sources="$sources${sources:+, }\"$folder/$name.xml\""
-    done
+    sources="\"$reference\""
 fi
 
 job_file=$data_dir/api-docs-lm.yaml
@@ -113,7 +109,7 @@ say "Deployed: waiting for the replica"
 prompt="Returns the number of"
 
 say "OpenAI endpoint: POST $http/v1/completions, streamed"
-body="{\"model\":\"api-docs-lm\",\"prompt\":\"$prompt\",\"max_tokens\":60,\"temperature\":0.6,\"seed\":7,\"stream\":true}"
+body="{\"model\":\"api-docs-lm\",\"prompt\":\"$prompt\",\"max_tokens\":60,\"temperature\":0.4,\"seed\":7,\"stream\":true}"
 echo "curl -N $http/v1/completions -H 'Content-Type: application/json' -d '$body'"
 post_stream() {
     if command -v curl >/dev/null 2>&1; then
@@ -148,7 +144,7 @@ echo
 
 say "gRPC: platform generate api-docs-lm"
 printf 'Initializes a new instance of'
-"$platform" generate api-docs-lm "Initializes a new instance of" --max-tokens 60 --temperature 0.6 --seed 11
+"$platform" generate api-docs-lm "Initializes a new instance of" --max-tokens 60 --temperature 0.4 --seed 11
 
 status=$("$platform" jobs get "$job" -o json)
 model_path=$("$platform" models get api-docs-lm -o json | field path)

@@ -25,12 +25,7 @@ fi
 
 failed_projects=()
 passed=0 failed=0 skipped=0
-running=
-stop() {
-    [ -z "$running" ] || kill -INT "$running" 2>/dev/null
-    exit 130
-}
-trap stop INT TERM
+trap 'exit 130' INT TERM
 
 for project in "${projects[@]}"; do
     program=$root/artifacts/bin/Platform.$project/release/Platform.$project
@@ -42,11 +37,9 @@ for project in "${projects[@]}"; do
     fi
     log=$logs/$project.log
     started=$SECONDS
-    "$program" -noColor >"$log" 2>&1 &
-    running=$!
     code=0
-    wait "$running" || code=$?
-    running=
+    # In the foreground: a background job of a script would ignore SIGINT, and so would every process it starts.
+    timeout --foreground --signal=INT --kill-after=30 1200 "$program" -noColor >"$log" 2>&1 || code=$?
     summary=$(grep -E '^ +Platform\.[A-Za-z.]+ +Total: ' "$log" | tail -n 1)
     number() { sed -n "s/.*$1: \([0-9]*\).*/\1/p" <<<"$summary"; }
     total=$(number Total) errors=$(number Errors) bad=$(number Failed) skips=$(number Skipped) not_run=$(number 'Not Run')

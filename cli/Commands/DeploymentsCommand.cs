@@ -90,7 +90,8 @@ internal static class DeploymentsCommand
             var scaled = await call.Session.Deployments.UpdateDeploymentAsync(
                 new UpdateDeploymentRequest
                 {
-                    Deployment = new Deployment { Name = name, DesiredReplicas = count }, UpdateMask = new FieldMask { Paths = { "desired_replicas" } },
+                    Deployment = new Deployment { Name = name, DesiredReplicas = count },
+                    UpdateMask = new FieldMask { Paths = { "desired_replicas" } },
                 },
                 call.Session.Call(call.Cancellation));
             call.Print(scaled, () => call.Output.WriteLine($"{scaled.Name}: {scaled.DesiredReplicas} replicas wanted, {scaled.ReadyReplicas} ready"));

@@ -8,6 +8,8 @@ using Platform.Testing.Telemetry;
 using Platform.V1;
 using Xunit;
 
+#pragma warning disable xUnit1069 // Every test gets the token through Cancellation.
+
 namespace Platform.EndToEnd.Tests;
 
 /// <summary>Gateway, scheduler, two workers and serving as processes of their own over a real RabbitMQ.</summary>
@@ -15,7 +17,7 @@ public sealed class ClusterTests
 {
     private static CancellationToken Cancellation => TestContext.Current.CancellationToken;
 
-    [Fact]
+    [Fact(Timeout = 300_000)]
     public async Task A_gang_spans_two_workers_over_RabbitMQ_and_its_trace_connects_every_process()
     {
         Assert.SkipUnless(RabbitMqServer.Unavailable is null, RabbitMqServer.Unavailable ?? "");
@@ -53,7 +55,7 @@ public sealed class ClusterTests
         Assert.NotEmpty(request.ParentId);
     }
 
-    [Fact]
+    [Fact(Timeout = 300_000)]
     public async Task Lost_repeated_and_late_messages_cost_time_only()
     {
         Assert.SkipUnless(RabbitMqServer.Unavailable is null, RabbitMqServer.Unavailable ?? "");

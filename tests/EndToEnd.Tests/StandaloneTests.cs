@@ -7,6 +7,8 @@ using Platform.Testing;
 using Platform.V1;
 using Xunit;
 
+#pragma warning disable xUnit1069 // Every test gets the token through Cancellation.
+
 namespace Platform.EndToEnd.Tests;
 
 /// <summary>The whole platform as a newcomer starts it: <c>platform up</c>, jobs by the command line, text out.</summary>
@@ -14,7 +16,7 @@ public sealed class StandaloneTests
 {
     private static CancellationToken Cancellation => TestContext.Current.CancellationToken;
 
-    [Fact]
+    [Fact(Timeout = 300_000)]
     public async Task A_job_trains_over_eight_ranks_registers_deploys_and_answers()
     {
         using var directory = new TemporaryDirectory();
@@ -53,7 +55,7 @@ public sealed class StandaloneTests
         Assert.Contains("platform_training_loss", figures, StringComparison.Ordinal);
     }
 
-    [Fact]
+    [Fact(Timeout = 300_000)]
     public async Task Killed_ranks_cost_time_but_no_bit_of_the_result()
     {
         using var directory = new TemporaryDirectory();
@@ -87,7 +89,7 @@ public sealed class StandaloneTests
         Assert.Equal(await WeightsAsync(server, "undisturbed"), await WeightsAsync(server, "disturbed"));
     }
 
-    [Fact]
+    [Fact(Timeout = 300_000)]
     public async Task Interrupting_the_platform_leaves_no_process_and_the_job_goes_on_after_a_restart()
     {
         using var directory = new TemporaryDirectory();
@@ -97,8 +99,8 @@ public sealed class StandaloneTests
         List<int> children;
         await using (var server = await StandaloneServer.StartAsync(home, Cancellation))
         {
-            name = await SubmitAsync(server, directory.Write("job.yaml", SmallJobs.Yaml("long-lm", data, 1, 1, 2, steps: 60, checkpointEvery: 5)));
-            var running = await server.WatchAsync(name, job => job.CheckpointStep >= 5 && job.Ranks.All(rank => rank.ProcessId != 0), Cancellation);
+            name = await SubmitAsync(server, directory.Write("job.yaml", SmallJobs.Yaml("long-lm", data, 1, 1, 2, steps: 400, checkpointEvery: 20)));
+            var running = await server.WatchAsync(name, job => job.CheckpointStep >= 20 && job.State == JobState.Running && job.Ranks.All(rank => rank.ProcessId != 0), Cancellation);
             children = [.. running.Ranks.Select(rank => rank.ProcessId)];
             Assert.NotEmpty(children);
             server.Program.Signal("INT");
@@ -112,7 +114,7 @@ public sealed class StandaloneTests
         }
     }
 
-    [Theory]
+    [Theory(Timeout = 300_000)]
     [InlineData("parallelism: { tensor: 2", "parallelism: { tensor: 3", "parallelism.tensor")]
     [InlineData("pipeline: 1", "pipeline: 4", "parallelism.pipeline")]
     [InlineData("global_batch_size: 8", "global_batch_size: 7", "training.global_batch_size")]
@@ -131,7 +133,7 @@ public sealed class StandaloneTests
         Assert.Empty(jobs.Jobs);
     }
 
-    [Fact]
+    [Fact(Timeout = 300_000)]
     public async Task A_gang_larger_than_the_cluster_is_refused_at_submission()
     {
         using var directory = new TemporaryDirectory();

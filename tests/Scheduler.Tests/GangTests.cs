@@ -157,7 +157,10 @@ public sealed class GangTests
 
         Task ReportAsync(int attempt, params (int Step, double Loss)[] points) => cluster.Agent("n0").ProgressAsync(new GangProgressReport
         {
-            Node = "n0", Gang = gang, Attempt = attempt, Phase = "training",
+            Node = "n0",
+            Gang = gang,
+            Attempt = attempt,
+            Phase = "training",
             Points = [.. points.Select(point => new StepMetrics(point.Step, point.Loss, 1, 1000, 1e-3, 0.1))],
         });
     }
@@ -179,6 +182,10 @@ public sealed class GangTests
     private static async Task<CommitCheckpointResponse> CommitAsync(TestCluster cluster, string gang, int attempt, int step) =>
         await cluster.Agent("n0").Nodes.CommitCheckpointAsync(new CommitCheckpointRequest
         {
-            Gang = gang, Attempt = attempt, Step = step, Directory = $"{gang}/{attempt}/{step}", ManifestSha256 = $"hash-{attempt}-{step}",
+            Gang = gang,
+            Attempt = attempt,
+            Step = step,
+            Directory = $"{gang}/{attempt}/{step}",
+            ManifestSha256 = $"hash-{attempt}-{step}",
         });
 }

@@ -23,7 +23,11 @@ public sealed class PostgreSqlTests
         string gang = TestCluster.GangOf(running);
         await cluster.Agent("n0").ProgressAsync(new GangProgressReport
         {
-            Node = "n0", Gang = gang, Attempt = 1, Phase = "training", Points = [new StepMetrics(1, 5, 1, 1000, 1e-3, 0.1), new StepMetrics(1, 4, 1, 1000, 1e-3, 0.1, 3.5)],
+            Node = "n0",
+            Gang = gang,
+            Attempt = 1,
+            Phase = "training",
+            Points = [new StepMetrics(1, 5, 1, 1000, 1e-3, 0.1), new StepMetrics(1, 4, 1, 1000, 1e-3, 0.1, 3.5)],
         });
         await cluster.WaitForAsync(job.Name, update => update.Progress.Step == 1);
         await cluster.Agent("n0").Nodes.CommitCheckpointAsync(new CommitCheckpointRequest { Gang = gang, Attempt = 1, Step = 10, Directory = $"{gang}/1/10", ManifestSha256 = "hash" });

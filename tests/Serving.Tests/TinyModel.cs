@@ -13,8 +13,17 @@ internal sealed class TinyModel
 {
     public static readonly ModelConfig Shape = new()
     {
-        Architecture = "llama", VocabSize = 272, HiddenSize = 48, IntermediateSize = 80, NumHiddenLayers = 3, NumAttentionHeads = 6,
-        NumKeyValueHeads = 2, HeadDim = 8, MaxPositionEmbeddings = 160, RopeTheta = 500, EosTokenIds = [257],
+        Architecture = "llama",
+        VocabSize = 272,
+        HiddenSize = 48,
+        IntermediateSize = 80,
+        NumHiddenLayers = 3,
+        NumAttentionHeads = 6,
+        NumKeyValueHeads = 2,
+        HeadDim = 8,
+        MaxPositionEmbeddings = 160,
+        RopeTheta = 500,
+        EosTokenIds = [257],
     };
 
     public TinyModel(ModelConfig config, int seed)
@@ -90,11 +99,22 @@ internal sealed class TinyModel
         }));
         var config = new Dictionary<string, object>
         {
-            ["architectures"] = new[] { "LlamaForCausalLM" }, ["model_type"] = "llama", ["vocab_size"] = Config.VocabSize, ["hidden_size"] = Config.HiddenSize,
-            ["intermediate_size"] = Config.IntermediateSize, ["num_hidden_layers"] = Config.NumHiddenLayers,
-            ["num_attention_heads"] = Config.NumAttentionHeads, ["num_key_value_heads"] = Config.NumKeyValueHeads, ["head_dim"] = Config.HeadDim,
-            ["max_position_embeddings"] = Config.MaxPositionEmbeddings, ["rms_norm_eps"] = Config.RmsNormEps, ["rope_theta"] = Config.RopeTheta,
-            ["tie_word_embeddings"] = Config.TieWordEmbeddings, ["hidden_act"] = "silu", ["torch_dtype"] = "float32", ["eos_token_id"] = Config.EosTokenIds,
+            ["architectures"] = new[] { "LlamaForCausalLM" },
+            ["model_type"] = "llama",
+            ["vocab_size"] = Config.VocabSize,
+            ["hidden_size"] = Config.HiddenSize,
+            ["intermediate_size"] = Config.IntermediateSize,
+            ["num_hidden_layers"] = Config.NumHiddenLayers,
+            ["num_attention_heads"] = Config.NumAttentionHeads,
+            ["num_key_value_heads"] = Config.NumKeyValueHeads,
+            ["head_dim"] = Config.HeadDim,
+            ["max_position_embeddings"] = Config.MaxPositionEmbeddings,
+            ["rms_norm_eps"] = Config.RmsNormEps,
+            ["rope_theta"] = Config.RopeTheta,
+            ["tie_word_embeddings"] = Config.TieWordEmbeddings,
+            ["hidden_act"] = "silu",
+            ["torch_dtype"] = "float32",
+            ["eos_token_id"] = Config.EosTokenIds,
         };
         File.WriteAllText(Path.Combine(directory, "config.json"), JsonSerializer.Serialize(config));
         File.WriteAllText(Path.Combine(directory, "tokenizer.json"), ByteTokenizer());
@@ -148,8 +168,15 @@ internal sealed class TinyModel
             decoder = new { type = "ByteLevel", add_prefix_space = true, trim_offsets = true, use_regex = true },
             model = new
             {
-                type = "BPE", dropout = (double?)null, unk_token = (string?)null, continuing_subword_prefix = (string?)null,
-                end_of_word_suffix = (string?)null, fuse_unk = false, byte_fallback = false, vocab = vocabulary, merges = new[] { "t h" },
+                type = "BPE",
+                dropout = (double?)null,
+                unk_token = (string?)null,
+                continuing_subword_prefix = (string?)null,
+                end_of_word_suffix = (string?)null,
+                fuse_unk = false,
+                byte_fallback = false,
+                vocab = vocabulary,
+                merges = new[] { "t h" },
             },
         });
     }

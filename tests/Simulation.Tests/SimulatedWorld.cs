@@ -25,7 +25,14 @@ internal sealed record Faults
 
     public static Faults None { get; } = new()
     {
-        Lose = 0, Duplicate = 0, Late = 0, SchedulerCrash = 0, AgentCrash = 0, Partition = 0, RankCrash = 0, PreflightFails = 0,
+        Lose = 0,
+        Duplicate = 0,
+        Late = 0,
+        SchedulerCrash = 0,
+        AgentCrash = 0,
+        Partition = 0,
+        RankCrash = 0,
+        PreflightFails = 0,
     };
 }
 

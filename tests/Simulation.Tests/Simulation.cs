@@ -27,8 +27,14 @@ internal static class Simulation
         LeaseSkew = TimeSpan.FromSeconds(3),
         Gangs = new GangTimeouts
         {
-            Prepare = TimeSpan.FromSeconds(8), Start = TimeSpan.FromSeconds(10), Finish = TimeSpan.FromSeconds(20), StopGrace = TimeSpan.FromSeconds(3),
-            CheckpointGrace = TimeSpan.FromSeconds(4), BackoffBase = TimeSpan.FromSeconds(0.5), BackoffLimit = TimeSpan.FromSeconds(5), MaxUnstartedAttempts = 1000,
+            Prepare = TimeSpan.FromSeconds(8),
+            Start = TimeSpan.FromSeconds(10),
+            Finish = TimeSpan.FromSeconds(20),
+            StopGrace = TimeSpan.FromSeconds(3),
+            CheckpointGrace = TimeSpan.FromSeconds(4),
+            BackoffBase = TimeSpan.FromSeconds(0.5),
+            BackoffLimit = TimeSpan.FromSeconds(5),
+            MaxUnstartedAttempts = 1000,
         },
     };
 
@@ -95,7 +101,9 @@ internal static class Simulation
             names.Add(gang);
             var shape = new GangShape
             {
-                Mesh = new DeviceMesh(1 + world.Pick(2), 1 + world.Pick(2), 1 + world.Pick(2)), DeviceKind = "cpu", DeviceMilli = world.Chance(0.3) ? 500 : 1000,
+                Mesh = new DeviceMesh(1 + world.Pick(2), 1 + world.Pick(2), 1 + world.Pick(2)),
+                DeviceKind = "cpu",
+                DeviceMilli = world.Chance(0.3) ? 500 : 1000,
             };
             int priority = world.Pick(3);
             world.After(world.Uniform(0, 60), () => Retry(world, scheduler, () => scheduler.Gangs.ContainsKey(gang), plane =>
@@ -121,8 +129,14 @@ internal static class Simulation
 
         world.After(world.Uniform(0, 30), () => Retry(world, scheduler, () => scheduler.HasDeployments, plane => plane.PutDeployment(new DeploymentState
         {
-            Id = "lm", Project = "default", Uid = "abcdef0", Spec = new DeploymentSpec { Model = "lm", Scaling = new ScalingOptions { DeviceMilli = 400 } },
-            ModelVersion = 1, ModelDirectory = "models/lm/1", DesiredReplicas = 2, CreatedAt = world.Now,
+            Id = "lm",
+            Project = "default",
+            Uid = "abcdef0",
+            Spec = new DeploymentSpec { Model = "lm", Scaling = new ScalingOptions { DeviceMilli = 400 } },
+            ModelVersion = 1,
+            ModelDirectory = "models/lm/1",
+            DesiredReplicas = 2,
+            CreatedAt = world.Now,
         })));
         return names;
     }

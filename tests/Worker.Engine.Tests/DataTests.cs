@@ -96,7 +96,8 @@ public sealed class DataTests
         var data = new DataSpec
         {
             Source = [directory.Write("a.txt", Gang.SomeText(4000)), directory.Write("b.txt", "the value of a tensor")],
-            SequenceLength = 8, Tokenizer = new TokenizerSpec.TrainBpe(300),
+            SequenceLength = 8,
+            Tokenizer = new TokenizerSpec.TrainBpe(300),
         };
         var shares = new List<double>();
 

@@ -18,7 +18,11 @@ internal static class Gang
         Name = "tiny",
         Model = new ModelSpec
         {
-            HiddenSize = 32, IntermediateSize = 48, NumHiddenLayers = 5, NumAttentionHeads = 8, NumKeyValueHeads = 4,
+            HiddenSize = 32,
+            IntermediateSize = 48,
+            NumHiddenLayers = 5,
+            NumAttentionHeads = 8,
+            NumKeyValueHeads = 4,
             MaxPositionEmbeddings = 32,
         },
         Data = new DataSpec { Source = [data], SequenceLength = 12, EvalFraction = 0.1 },
@@ -30,9 +34,23 @@ internal static class Gang
 
     public static RankLaunch Launch(TrainingJobSpec spec, string artifacts, int rank, int attempt = 1, string? resumeFrom = null) => new()
     {
-        Gang = "jobs/tiny", Attempt = attempt, Rank = rank, WorldSize = spec.Parallelism.WorldSize, Node = "here", Devices = [rank],
-        DeviceMilli = 1000, DeviceMemoryBytes = 1 << 30, ComputeThreads = 1, Token = "secret", AgentSocket = "", AdvertisedHost = "localhost",
-        SharedMemoryDirectory = "", ArtifactRoot = artifacts, Kind = WorkloadKind.Training, Workload = "", ResumeFrom = resumeFrom,
+        Gang = "jobs/tiny",
+        Attempt = attempt,
+        Rank = rank,
+        WorldSize = spec.Parallelism.WorldSize,
+        Node = "here",
+        Devices = [rank],
+        DeviceMilli = 1000,
+        DeviceMemoryBytes = 1 << 30,
+        ComputeThreads = 1,
+        Token = "secret",
+        AgentSocket = "",
+        AdvertisedHost = "localhost",
+        SharedMemoryDirectory = "",
+        ArtifactRoot = artifacts,
+        Kind = WorkloadKind.Training,
+        Workload = "",
+        ResumeFrom = resumeFrom,
     };
 
     /// <summary>Runs all ranks and gives how they ended; rethrows the failure that caused the others.</summary>

@@ -16,6 +16,7 @@ public sealed class AgentLink : IAsyncDisposable
 {
     private static readonly TimeSpan CallTimeout = TimeSpan.FromSeconds(10);
 
+    private readonly TaskCompletionSource _watched = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly RankLaunch _launch;
     private readonly AgentLinkOptions _options;
     private readonly GrpcChannel _channel;
@@ -74,6 +75,10 @@ public sealed class AgentLink : IAsyncDisposable
                 options.HelloTimeout, cancellationToken);
             link._loops = Task.WhenAll(link.ReportLoopAsync(), link.WatchLoopAsync());
             link._presence.Start(link._closing.Token);
+            // From here on a stop comes as a command; a process that is not heard yet would get a signal.
+            await link._watched.Task.WaitAsync(options.HelloTimeout, cancellationToken)
+                .ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            cancellationToken.ThrowIfCancellationRequested();
             return link;
         }
         catch
@@ -201,6 +206,7 @@ public sealed class AgentLink : IAsyncDisposable
             }
             catch (RpcException exception) when (IsStale(exception))
             {
+                _watched.TrySetResult();
                 RequestStop(new StopRequest(exception.Status.Detail, TimeSpan.Zero, Checkpoint: false));
             }
             catch (Exception exception) when (exception is RpcException or OperationCanceledException)
@@ -228,6 +234,7 @@ public sealed class AgentLink : IAsyncDisposable
             {
                 using AsyncServerStreamingCall<WatchCommandsResponse> call = _client.WatchCommands(request, cancellationToken: closing);
                 await call.ResponseHeadersAsync;
+                _watched.TrySetResult();
                 await foreach (WatchCommandsResponse command in call.ResponseStream.ReadAllAsync(closing))
                 {
                     RequestStop(new StopRequest(command.StopReason, TimeSpan.FromSeconds(command.GraceSeconds), command.Checkpoint));
@@ -235,6 +242,7 @@ public sealed class AgentLink : IAsyncDisposable
             }
             catch (RpcException exception) when (IsStale(exception))
             {
+                _watched.TrySetResult();
                 RequestStop(new StopRequest(exception.Status.Detail, TimeSpan.Zero, Checkpoint: false));
             }
             catch (Exception exception) when (exception is RpcException or OperationCanceledException)

@@ -29,6 +29,7 @@ public sealed partial class RouteWatchLoop(
                     var routes = call.ResponseStream.Current.Routes;
                     table.Replace(routes);
                     replicas.Trim(routes.SelectMany(route => route.Endpoints).ToHashSet());
+                    Warm(routes);
                     LogRoutes(log, routes.Count, routes.Sum(route => route.Endpoints.Count));
                 }
             }
@@ -51,6 +52,25 @@ public sealed partial class RouteWatchLoop(
             pause = pause * 2 > LongestPause ? LongestPause : pause * 2;
         }
     }
+
+    // Tokenizers are read before the first request needs them.
+    private void Warm(IEnumerable<DeploymentRoute> routes)
+    {
+        foreach (var route in routes)
+        {
+            try
+            {
+                table.Open(route).EncodePrompt("Warm up.");
+            }
+            catch (Exception e) when (e is IOException or FormatException)
+            {
+                LogUnreadable(log, route.DeploymentId, e.Message);
+            }
+        }
+    }
+
+    [LoggerMessage(1003, LogLevel.Warning, "The tokenizer or template of {Deployment} cannot be used; its requests will fail: {Detail}")]
+    private static partial void LogUnreadable(ILogger logger, string deployment, string detail);
 
     [LoggerMessage(1001, LogLevel.Information, "Routes: {Deployments} deployments, {Replicas} ready replicas")]
     private static partial void LogRoutes(ILogger logger, int deployments, int replicas);

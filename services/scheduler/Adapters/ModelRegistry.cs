@@ -50,9 +50,17 @@ internal sealed class ModelRegistry(ControlLoop loop, IDbContextFactory<Schedule
         control.Created[key] = version.ToString();
         var created = new ModelRow
         {
-            Project = project, Model = model, Version = version, Uid = Guid.NewGuid().ToString(), Sequence = control.NextSequence(),
-            Directory = directory, Architecture = facts.Config.Architecture, Parameters = facts.Parameters, SizeBytes = facts.SizeBytes,
-            ContextLength = facts.Config.MaxPositionEmbeddings, CreatedUnixMs = control.Now.ToUnixTimeMilliseconds(),
+            Project = project,
+            Model = model,
+            Version = version,
+            Uid = Guid.NewGuid().ToString(),
+            Sequence = control.NextSequence(),
+            Directory = directory,
+            Architecture = facts.Config.Architecture,
+            Parameters = facts.Parameters,
+            SizeBytes = facts.SizeBytes,
+            ContextLength = facts.Config.MaxPositionEmbeddings,
+            CreatedUnixMs = control.Now.ToUnixTimeMilliseconds(),
         };
         control.Add(created);
         return created;
@@ -106,8 +114,13 @@ internal sealed class ModelRegistry(ControlLoop loop, IDbContextFactory<Schedule
         control.Plane.PutDeployment(control.Plane.FindDeployment(key) is { Deleting: false } known
             ? known with
             {
-                Spec = spec, ModelVersion = model.Version, ModelDirectory = model.Directory, ContextLength = model.ContextLength,
-                Revision = known.Revision + 1, NotBefore = null, ConsecutiveFailures = 0,
+                Spec = spec,
+                ModelVersion = model.Version,
+                ModelDirectory = model.Directory,
+                ContextLength = model.ContextLength,
+                Revision = known.Revision + 1,
+                NotBefore = null,
+                ConsecutiveFailures = 0,
             }
             : NewDeployment(gang.Project, model.Model, spec, model, gang.TraceParent, control.Now));
     }

@@ -106,7 +106,10 @@ internal sealed class ClusterServiceImpl(ControlLoop loop) : ClusterService.Clus
         {
             var entry = new Device
             {
-                Index = device.Index, Kind = device.Kind, MemoryBytes = device.MemoryBytes, AllocatedMilli = holders[device.Index].Sum(holder => holder.DeviceMilli),
+                Index = device.Index,
+                Kind = device.Kind,
+                MemoryBytes = device.MemoryBytes,
+                AllocatedMilli = holders[device.Index].Sum(holder => holder.DeviceMilli),
             };
             entry.Gangs.AddRange(holders[device.Index].Select(holder => holder.Gang).Distinct());
             message.Devices.Add(entry);

@@ -179,7 +179,9 @@ internal sealed class DeploymentServiceImpl(ControlLoop loop, ModelRegistry regi
     {
         var sections = new DeploySpec
         {
-            DeploymentConfig = deployment?.DeploymentConfig, EngineConfig = deployment?.EngineConfig, ScalingConfig = deployment?.ScalingConfig,
+            DeploymentConfig = deployment?.DeploymentConfig,
+            EngineConfig = deployment?.EngineConfig,
+            ScalingConfig = deployment?.ScalingConfig,
         };
         switch (DeploymentSpecReader.ReadSections(JobMessages.JsonOf(sections), model))
         {

@@ -50,7 +50,12 @@ internal sealed class JobServiceImpl(
                 long now = control.Now.ToUnixTimeMilliseconds();
                 control.Add(new JobRow
                 {
-                    Id = created, Project = project, Uid = Guid.NewGuid().ToString(), Sequence = control.NextSequence(), Spec = spec, CreatedUnixMs = now,
+                    Id = created,
+                    Project = project,
+                    Uid = Guid.NewGuid().ToString(),
+                    Sequence = control.NextSequence(),
+                    Spec = spec,
+                    CreatedUnixMs = now,
                 });
                 if (request.RequestId.Length > 0)
                 {
@@ -133,8 +138,12 @@ internal sealed class JobServiceImpl(
         {
             var point = new MetricPoint
             {
-                Step = row.Step, Loss = row.Loss, GradNorm = row.GradNorm, TokensPerSecond = row.TokensPerSecond,
-                LearningRate = row.LearningRate, StepSeconds = row.StepSeconds,
+                Step = row.Step,
+                Loss = row.Loss,
+                GradNorm = row.GradNorm,
+                TokensPerSecond = row.TokensPerSecond,
+                LearningRate = row.LearningRate,
+                StepSeconds = row.StepSeconds,
             };
             if (row.EvalLoss is { } eval)
             {

@@ -90,8 +90,12 @@ internal sealed class NodeServiceImpl(ControlLoop loop, ModelRegistry registry) 
                     {
                         db.Checkpoints.Add(new CheckpointRow
                         {
-                            Gang = request.Gang, Attempt = request.Attempt, Step = request.Step, Directory = request.Directory,
-                            ManifestSha256 = request.ManifestSha256, CommittedUnixMs = control.Now.ToUnixTimeMilliseconds(),
+                            Gang = request.Gang,
+                            Attempt = request.Attempt,
+                            Step = request.Step,
+                            Directory = request.Directory,
+                            ManifestSha256 = request.ManifestSha256,
+                            CommittedUnixMs = control.Now.ToUnixTimeMilliseconds(),
                         });
                         return Task.CompletedTask;
                     });

@@ -141,7 +141,8 @@ public static class RankProgram
                 Run();
             else
                 ExecutionContext.Run(context, _ => Run(), null);
-        }) { IsBackground = true, Name = "model" };
+        })
+        { IsBackground = true, Name = "model" };
         thread.Start();
         return result.Task;
 

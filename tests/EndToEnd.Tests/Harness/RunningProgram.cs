@@ -30,14 +30,15 @@ internal sealed class RunningProgram : IAsyncDisposable
 
     public static RunningProgram Start(string program, IEnumerable<string> args, IReadOnlyDictionary<string, string>? environment = null)
     {
-        var start = new ProcessStartInfo(program)
+        // A test run in the background of a script has SIGINT ignored, and children would inherit that.
+        var start = new ProcessStartInfo("env")
         {
             RedirectStandardOutput = true,
             RedirectStandardError = true,
             RedirectStandardInput = true,
             UseShellExecute = false,
         };
-        foreach (string arg in args)
+        foreach (string arg in (IEnumerable<string>)["--default-signal=INT", program, .. args])
             start.ArgumentList.Add(arg);
         start.Environment["PLATFORM_HOME"] = Checkout.Root;
         foreach (var (name, value) in environment ?? new Dictionary<string, string>())
@@ -74,7 +75,7 @@ internal sealed class RunningProgram : IAsyncDisposable
         }
         var ended = _drained.Task;
         if (await Task.WhenAny(found.Task, ended).WaitAsync(cancellation) == ended && !found.Task.IsCompleted)
-            throw new InvalidOperationException($"{_process.StartInfo.FileName} ended without the line that was waited for:\n{Output}");
+            throw new InvalidOperationException($"{_process.StartInfo.ArgumentList[1]} ended without the line that was waited for:\n{Output}");
         return await found.Task;
     }
 

@@ -9,8 +9,15 @@ internal static class TinyModel
 {
     public static ModelConfig Config { get; } = new()
     {
-        Architecture = "llama", VocabSize = 16, HiddenSize = 8, IntermediateSize = 16, NumHiddenLayers = 1, NumAttentionHeads = 2,
-        NumKeyValueHeads = 2, HeadDim = 4, MaxPositionEmbeddings = 32,
+        Architecture = "llama",
+        VocabSize = 16,
+        HiddenSize = 8,
+        IntermediateSize = 16,
+        NumHiddenLayers = 1,
+        NumAttentionHeads = 2,
+        NumKeyValueHeads = 2,
+        HeadDim = 4,
+        MaxPositionEmbeddings = 32,
     };
 
     public static void Write(string directory)

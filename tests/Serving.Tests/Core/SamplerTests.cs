@@ -10,8 +10,14 @@ public sealed class SamplerTests
         Gen.Select(Gen.OneOf(Gen.Const(1.0), Gen.Double[0.5, 2]), Gen.Double[-2, 2], Gen.Double[-2, 2]), Gen.Long,
         (temperature, topK, topP, minP, penalties, seed) => new SamplingSettings
         {
-            Temperature = temperature, TopK = topK, TopP = topP, MinP = minP, Seed = seed,
-            RepetitionPenalty = penalties.Item1, PresencePenalty = penalties.Item2, FrequencyPenalty = penalties.Item3,
+            Temperature = temperature,
+            TopK = topK,
+            TopP = topP,
+            MinP = minP,
+            Seed = seed,
+            RepetitionPenalty = penalties.Item1,
+            PresencePenalty = penalties.Item2,
+            FrequencyPenalty = penalties.Item3,
             LogitBias = new Dictionary<int, float> { [(int)((ulong)seed % 50)] = 1.5f },
         });
 

@@ -15,8 +15,13 @@ internal sealed class SchedulerDriver(IterationScheduler scheduler)
         int sequences = 4, int batched = 16, int waiting = 100, int context = 64, int blockSize = 4, int blocks = 16, bool caching = true) =>
         new()
         {
-            MaxSequences = sequences, MaxBatchedTokens = batched, MaxWaiting = waiting, ContextLength = context,
-            BlockSize = blockSize, BlockCount = blocks, PrefixCaching = caching,
+            MaxSequences = sequences,
+            MaxBatchedTokens = batched,
+            MaxWaiting = waiting,
+            ContextLength = context,
+            BlockSize = blockSize,
+            BlockCount = blocks,
+            PrefixCaching = caching,
         };
 
     public static int[] Prompt(int length, int seed = 0) => [.. Enumerable.Range(0, length).Select(i => (i * 7) + seed)];

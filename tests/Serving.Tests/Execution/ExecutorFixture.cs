@@ -12,8 +12,13 @@ internal static class ExecutorFixture
 {
     public static SchedulerLimits Limits(ModelConfig config, int blocks = 96, int batched = 256, int sequences = 32, bool caching = false) => new()
     {
-        MaxSequences = sequences, MaxBatchedTokens = batched, MaxWaiting = 100, ContextLength = config.MaxPositionEmbeddings,
-        BlockSize = 16, BlockCount = blocks, PrefixCaching = caching,
+        MaxSequences = sequences,
+        MaxBatchedTokens = batched,
+        MaxWaiting = 100,
+        ContextLength = config.MaxPositionEmbeddings,
+        BlockSize = 16,
+        BlockCount = blocks,
+        PrefixCaching = caching,
     };
 
     public static ModelExecutor<T> Create<T>(TinyModel model, SchedulerLimits limits, RowPadding? padding = null, int threads = 2)

@@ -68,9 +68,21 @@ public sealed class LaunchedReplicaTests
 
     private static RankLaunch Launch(ArtifactRoot root, Agent agent, DeploymentSpec spec) => new()
     {
-        Gang = "replicas/r1", Attempt = 1, Rank = 0, WorldSize = 1, Node = "n1", Devices = [0], DeviceMilli = 1000, DeviceMemoryBytes = 1L << 30,
-        ComputeThreads = 2, Token = "t", AgentSocket = agent.Socket, AdvertisedHost = "127.0.0.1", SharedMemoryDirectory = root.Path,
-        ArtifactRoot = root.Path, Kind = WorkloadKind.Serving,
+        Gang = "replicas/r1",
+        Attempt = 1,
+        Rank = 0,
+        WorldSize = 1,
+        Node = "n1",
+        Devices = [0],
+        DeviceMilli = 1000,
+        DeviceMemoryBytes = 1L << 30,
+        ComputeThreads = 2,
+        Token = "t",
+        AgentSocket = agent.Socket,
+        AdvertisedHost = "127.0.0.1",
+        SharedMemoryDirectory = root.Path,
+        ArtifactRoot = root.Path,
+        Kind = WorkloadKind.Serving,
         Workload = GangJson.Write(new ReplicaWorkload("shakespeare", "default", "models/m/1", 1, spec)),
     };
 

@@ -15,8 +15,15 @@ internal static class TinyModel
 
     public static ModelConfig Config { get; } = new()
     {
-        Architecture = "llama", VocabSize = 23, HiddenSize = 24, IntermediateSize = 20, NumHiddenLayers = 5, NumAttentionHeads = 8,
-        NumKeyValueHeads = 4, HeadDim = 6, MaxPositionEmbeddings = 16,
+        Architecture = "llama",
+        VocabSize = 23,
+        HiddenSize = 24,
+        IntermediateSize = 20,
+        NumHiddenLayers = 5,
+        NumAttentionHeads = 8,
+        NumKeyValueHeads = 4,
+        HeadDim = 6,
+        MaxPositionEmbeddings = 16,
     };
 
     public static long[] Tokens(int seed, int count)

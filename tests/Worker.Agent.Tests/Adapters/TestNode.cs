@@ -113,7 +113,11 @@ internal sealed class TestNode : IAsyncDisposable
             Name = "j",
             Model = new ModelSpec
             {
-                HiddenSize = 64, IntermediateSize = 128, NumHiddenLayers = 2, NumAttentionHeads = 4, NumKeyValueHeads = 4,
+                HiddenSize = 64,
+                IntermediateSize = 128,
+                NumHiddenLayers = 2,
+                NumAttentionHeads = 4,
+                NumKeyValueHeads = 4,
                 MaxPositionEmbeddings = 64,
             },
             Data = new DataSpec { Source = [Path.Combine(root, "data.txt")], SequenceLength = 32 },

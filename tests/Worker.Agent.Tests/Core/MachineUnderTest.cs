@@ -34,20 +34,20 @@ internal sealed class MachineUnderTest
     public static GangAssignment Assignment(
         GangPhase phase, int attempt = 1, long epoch = 1, string gang = Gang, int[]? devices = null, int milli = 1000,
         bool hostsRendezvous = false, double grace = 5, WorkloadKind kind = WorkloadKind.Training) => new()
-    {
-        Node = Node,
-        Gang = gang,
-        Attempt = attempt,
-        Epoch = epoch,
-        Phase = phase,
-        Ranks = [.. (devices ?? [0, 1]).Select((d, i) => new RankPlacement(i, [d], milli))],
-        WorldSize = (devices ?? [0, 1]).Length,
-        HostsRendezvous = hostsRendezvous,
-        RendezvousAddress = phase == GangPhase.Start ? "h:1" : null,
-        Token = "t",
-        Kind = kind,
-        StopGraceSeconds = grace,
-    };
+        {
+            Node = Node,
+            Gang = gang,
+            Attempt = attempt,
+            Epoch = epoch,
+            Phase = phase,
+            Ranks = [.. (devices ?? [0, 1]).Select((d, i) => new RankPlacement(i, [d], milli))],
+            WorldSize = (devices ?? [0, 1]).Length,
+            HostsRendezvous = hostsRendezvous,
+            RendezvousAddress = phase == GangPhase.Start ? "h:1" : null,
+            Token = "t",
+            Kind = kind,
+            StopGraceSeconds = grace,
+        };
 
     public static AttemptKey Key(int attempt = 1, string gang = Gang) => new(gang, attempt);
 

@@ -78,7 +78,11 @@ public sealed record StageLayout
 
         return new StageLayout
         {
-            Config = config, Mesh = mesh, Coordinate = coordinate, Layers = layers, Bundles = bundles.DrainToImmutable(),
+            Config = config,
+            Mesh = mesh,
+            Coordinate = coordinate,
+            Layers = layers,
+            Bundles = bundles.DrainToImmutable(),
         };
 
         void Add(BundleRole role, int? layer, params ReadOnlySpan<LlamaParameter> weights)
@@ -93,7 +97,9 @@ public sealed record StageLayout
 
             bundles.Add(new ParameterBundle
             {
-                Role = role, Layer = layer, Parts = parts.DrainToImmutable(),
+                Role = role,
+                Layer = layer,
+                Parts = parts.DrainToImmutable(),
                 IsTiedCopy = role == BundleRole.Embedding && coordinate.Pipeline > 0,
             });
         }

@@ -62,7 +62,9 @@ public sealed record TrainingPlan
             return new Validated<TrainingPlan>.Invalid(violations);
         return new Validated<TrainingPlan>.Valid(new TrainingPlan
         {
-            Spec = spec, Mesh = new DeviceMesh(layout.Tensor, layout.Pipeline, layout.Data), Model = ConfigOf(model, vocabularySize, endOfTextId),
+            Spec = spec,
+            Mesh = new DeviceMesh(layout.Tensor, layout.Pipeline, layout.Data),
+            Model = ConfigOf(model, vocabularySize, endOfTextId),
         });
 
         void Reject(bool isWrong, string field, string message)

@@ -43,7 +43,8 @@ internal static class DatasetAgreement
             {
                 result.SetException(failure);
             }
-        }) { IsBackground = true, Name = "data set" };
+        })
+        { IsBackground = true, Name = "data set" };
         thread.Start();
         try
         {

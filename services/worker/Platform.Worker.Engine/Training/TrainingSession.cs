@@ -203,7 +203,8 @@ public sealed class TrainingSession
         var type = (_spec.Training.Precision == Precision.BFloat16 ? Precision.BFloat16 : Precision.Float32).ToScalarType();
         var generation = new GenerationConfig
         {
-            BosTokenId = plan.Model.BosTokenId, EosTokenIds = plan.Model.EosTokenIds,
+            BosTokenId = plan.Model.BosTokenId,
+            EosTokenIds = plan.Model.EosTokenIds,
             PadTokenId = plan.Model.EosTokenIds.Count > 0 ? plan.Model.EosTokenIds[0] : null,
         };
         using (var reader = CheckpointReader.Open(Path.Combine(_launch.ArtifactRoot, checkpoint), CheckpointVerification.Structure))
