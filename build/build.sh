@@ -21,13 +21,17 @@ export DOTNET_CLI_TELEMETRY_OPTOUT=1 DOTNET_NOLOGO=1 DOTNET_SKIP_FIRST_TIME_EXPE
 export MSBUILDDISABLENODEREUSE=1 DOTNET_CLI_USE_MSBUILD_SERVER=0
 id="platform-$$-$(date +%s)"
 build=
+# The compiler server is known by the id that only this build gave it.
 stop_compiler() {
-    # Answers at once when no such server runs.
-    server="$(dotnet --info 2>/dev/null | sed -n 's/^ *Base Path: *//p' | head -n 1)Roslyn/bincore/VBCSCompiler.dll"
-    [ ! -e "$server" ] || dotnet exec "$server" "-pipename:$id" -shutdown >/dev/null 2>&1 || true
+    for process in /proc/[0-9]*; do
+        if { tr '\0' ' ' <"$process/cmdline"; } 2>/dev/null | grep -q -- "-pipename:$id"; then
+            kill "${process#/proc/}" 2>/dev/null || true
+        fi
+    done
 }
 on_signal() {
-    [ -z "$build" ] || { kill -INT "$build" 2>/dev/null || true; wait "$build" 2>/dev/null || true; }
+    # TERM, because a background process of a script has INT ignored.
+    [ -z "$build" ] || { kill -TERM "$build" 2>/dev/null || true; stop_compiler; wait "$build" 2>/dev/null || true; }
     stop_compiler
     trap - EXIT
     exit 130

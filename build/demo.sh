@@ -78,11 +78,22 @@ output:
     engine_config: { max_num_seqs: 16, kv_cache_bytes: 64MiB, dtype: bf16 }
 YAML
 
+# What an earlier run left on this data: its deployment holds a device, and an interrupted job would go on.
+for old in $("$platform" jobs list | awk '$2 ~ /queued|starting|running|stopping|paused/ { print $1 }'); do
+    echo "Cancelling $old of an earlier run"
+    "$platform" jobs cancel "$old" >/dev/null
+done
+if "$platform" deployments list | grep -q '^api-docs-lm '; then
+    echo "Deleting the deployment of an earlier run"
+    "$platform" deployments delete api-docs-lm >/dev/null
+fi
+rm -f "$data_dir/train.log"
+
 say "Training: tensor 2 x pipeline 2 x data 2, eight rank processes ($job_file)"
-"$platform" train "$job_file" --watch 2>&1 | tee "$data_dir/train.log" &
+"$platform" train "$job_file" --watch > >(tee "$data_dir/train.log") 2>&1 &
 train_pid=$!
 job=
-find_job() { "$platform" jobs list -o json 2>/dev/null | sed -n 's/.*"name": *"\(projects\/[^"]*\/jobs\/api-docs-lm-[^"]*\)".*/\1/p' | head -n 1; }
+find_job() { sed -n 's/^Submitted \(projects\/[^ ]*[a-z0-9]\).*/\1/p' "$data_dir/train.log" 2>/dev/null | head -n 1; }
 field() { sed -n "s/.*\"$1\": *\"\{0,1\}\([^\",}]*\).*/\1/p" | head -n 1; }
 if [ -n "${KILL_RANK:-}" ]; then
     while kill -0 "$train_pid" 2>/dev/null; do

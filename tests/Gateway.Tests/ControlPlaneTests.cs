@@ -55,6 +55,21 @@ public sealed class ControlPlaneTests
     }
 
     [Fact]
+    public async Task A_gateway_that_stops_ends_its_streams_at_once()
+    {
+        await using var cluster = await ScriptedCluster.StartAsync();
+        using var channel = GrpcChannel.ForAddress(cluster.Grpc);
+        using var call = new JobService.JobServiceClient(channel).StreamLogs(
+            new StreamLogsRequest { Name = "projects/default/jobs/known", Follow = true }, cancellationToken: Cancellation);
+        Assert.True(await call.ResponseStream.MoveNext(Cancellation));
+        var stopping = cluster.Gateway.StopAsync(Cancellation);
+        var error = await Assert.ThrowsAsync<RpcException>(() => call.ResponseStream.MoveNext(Cancellation));
+        Assert.Equal(StatusCode.Unavailable, error.StatusCode);
+        Assert.Contains("stopping", error.Status.Detail, StringComparison.Ordinal);
+        await stopping;
+    }
+
+    [Fact]
     public async Task Jobs_are_there_as_json()
     {
         await using var cluster = await ScriptedCluster.StartAsync();

@@ -198,6 +198,14 @@ internal sealed class ScriptedScheduler
                 ? Task.FromResult(new Job { Name = request.Name, State = JobState.Running, CreateTime = Timestamp.FromDateTimeOffset(DateTimeOffset.UnixEpoch) })
                 : throw new NotFoundException(request.Name);
 
+        // One line, then nothing until the caller leaves.
+        public override async Task StreamLogs(
+            StreamLogsRequest request, IServerStreamWriter<StreamLogsResponse> responseStream, ServerCallContext context)
+        {
+            await responseStream.WriteAsync(new StreamLogsResponse { Line = "one" }, context.CancellationToken);
+            await Task.Delay(Timeout.Infinite, context.CancellationToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        }
+
         public override async Task WatchJob(
             WatchJobRequest request, IServerStreamWriter<WatchJobResponse> responseStream, ServerCallContext context)
         {

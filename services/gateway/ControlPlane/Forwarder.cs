@@ -6,7 +6,7 @@ namespace Platform.Gateway.ControlPlane;
 /// Passes control calls on to the scheduler, which implements the same services. Errors pass with all their details: the
 /// status and its trailers are the scheduler's.
 /// </summary>
-public sealed class Forwarder(GatewayOptions options, TimeProvider time)
+public sealed class Forwarder(GatewayOptions options, TimeProvider time, IHostApplicationLifetime lifetime)
 {
     /// <summary>Passes a unary call on.</summary>
     public async Task<TResponse> UnaryAsync<TRequest, TResponse>(
@@ -23,18 +23,24 @@ public sealed class Forwarder(GatewayOptions options, TimeProvider time)
         }
     }
 
-    /// <summary>Passes a server stream on, message by message.</summary>
+    /// <summary>Passes a server stream on, message by message; it ends with UNAVAILABLE when the gateway stops.</summary>
     public async Task StreamAsync<TRequest, TResponse>(
         TRequest request,
         IServerStreamWriter<TResponse> responses,
         ServerCallContext context,
         Func<TRequest, CallOptions, AsyncServerStreamingCall<TResponse>> call)
     {
-        using var upstream = call(request, Options(context, bounded: false));
+        using var ended = CancellationTokenSource.CreateLinkedTokenSource(context.CancellationToken, lifetime.ApplicationStopping);
+        using var upstream = call(request, Options(context, bounded: false).WithCancellationToken(ended.Token));
         try
         {
-            while (await upstream.ResponseStream.MoveNext(context.CancellationToken))
-                await responses.WriteAsync(upstream.ResponseStream.Current, context.CancellationToken);
+            while (await upstream.ResponseStream.MoveNext(ended.Token))
+                await responses.WriteAsync(upstream.ResponseStream.Current, ended.Token);
+        }
+        catch (Exception e) when (e is RpcException or OperationCanceledException
+            && lifetime.ApplicationStopping.IsCancellationRequested && !context.CancellationToken.IsCancellationRequested)
+        {
+            throw new RpcException(new Status(StatusCode.Unavailable, "The gateway is stopping; call again."));
         }
         catch (RpcException e)
         {
