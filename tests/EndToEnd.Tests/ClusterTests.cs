@@ -53,6 +53,8 @@ public sealed class ClusterTests
             $"one trace through {string.Join(", ", all)}", seconds: 60);
         var request = collector.Spans.First(span => span is { Service: "platform-gateway" } && span.Name.Contains("CreateJob", StringComparison.Ordinal));
         Assert.NotEmpty(request.ParentId);
+        Assert.Contains(collector.Spans, span => span.TraceId == request.TraceId && span.Source == "MassTransit");
+        Assert.Contains(collector.Spans, span => span.TraceId == request.TraceId && span.Service == "platform-rank");
     }
 
     [Fact(Timeout = 300_000)]

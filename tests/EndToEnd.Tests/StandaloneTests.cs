@@ -51,6 +51,21 @@ public sealed class StandaloneTests
         Assert.Equal(0, generated.ExitCode);
         Assert.Contains(text.Trim(), generated.Output, StringComparison.Ordinal);
 
+        // What was exported comes back in by another name, and answers the same.
+        string exported = directory.File("exported");
+        Assert.Equal((0, ""), Failure(await server.CliAsync(Cancellation, "models", "export", "small-lm", exported)));
+        Assert.Equal((0, ""), Failure(await server.CliAsync(Cancellation, "models", "import", exported, "--name", "imported")));
+        string deployment = directory.Write("imported.yaml", """
+            kind: Deployment
+            model: imported
+            engine_config: { kv_cache_bytes: 8MiB, dtype: fp32 }
+            """);
+        Assert.Equal((0, ""), Failure(await server.CliAsync(Cancellation, "deploy", deployment, "--watch")));
+        using var again = await http.PostAsJsonAsync(
+            $"{server.Http}/v1/completions", new { model = "imported", prompt = "The scheduler", max_tokens = 12, temperature = 0 }, Cancellation);
+        Assert.Equal(text, JsonDocument.Parse(await again.Content.ReadAsStringAsync(Cancellation)).RootElement
+            .GetProperty("choices")[0].GetProperty("text").GetString());
+
         string figures = await http.GetStringAsync($"{server.Http}/metrics", Cancellation);
         Assert.Contains("platform_training_loss", figures, StringComparison.Ordinal);
     }
@@ -147,6 +162,10 @@ public sealed class StandaloneTests
         var jobs = await server.Jobs.ListJobsAsync(new ListJobsRequest { Parent = "projects/default" }, cancellationToken: Cancellation);
         Assert.Empty(jobs.Jobs);
     }
+
+    // Nothing for a command that succeeded, its code and output otherwise.
+    private static (int ExitCode, string Output) Failure((int ExitCode, string Output) result) =>
+        result.ExitCode == 0 ? (0, "") : result;
 
     private static async Task<string> SubmitAsync(StandaloneServer server, string file)
     {
