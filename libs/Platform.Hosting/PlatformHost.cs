@@ -73,17 +73,13 @@ public static class PlatformHost
     /// Call it before mapping the service's own endpoints.
     /// </summary>
     /// <param name="app">Host.</param>
-    public static WebApplication MapPlatformDefaults(this WebApplication app)
-    {
-        app.UseRouting();
-        app.Use(ListenerExtensions.EnforceListener);
-        app.MapMetrics();
-        app.MapHealthChecks("/healthz", new HealthCheckOptions { Predicate = _ => false });
-        app.MapHealthChecks("/readyz");
-        app.MapGrpcHealthChecksService();
-        app.MapGrpcReflectionService();
-        return app;
-    }
+    public static WebApplication MapPlatformDefaults(this WebApplication app) => Map(app, () => app.MapMetrics());
+
+    /// <summary><see cref="MapPlatformDefaults(WebApplication)"/> with second names for some of the figures of <c>/metrics</c>.</summary>
+    /// <param name="app">Host.</param>
+    /// <param name="aliases">Second names.</param>
+    public static WebApplication MapPlatformDefaults(this WebApplication app, MetricAliases aliases) =>
+        Map(app, () => MetricsEndpoint.Map(app, aliases));
 
     /// <summary>
     /// Runs a service until it is told to stop. What hinders its start is printed without a stack trace.
@@ -114,6 +110,18 @@ public static class PlatformHost
             await Console.Error.WriteLineAsync(exception.Message);
             return 1;
         }
+    }
+
+    private static WebApplication Map(WebApplication app, Action mapMetrics)
+    {
+        app.UseRouting();
+        app.Use(ListenerExtensions.EnforceListener);
+        mapMetrics();
+        app.MapHealthChecks("/healthz", new HealthCheckOptions { Predicate = _ => false });
+        app.MapHealthChecks("/readyz");
+        app.MapGrpcHealthChecksService();
+        app.MapGrpcReflectionService();
+        return app;
     }
 
     private static void Configure(GrpcServiceOptions options)

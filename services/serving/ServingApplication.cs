@@ -62,7 +62,7 @@ public static class ServingApplication
         builder.Services.AddHealthChecks().Add(new("engine", services => services.GetRequiredService<Replica>(), null, null));
         configure?.Invoke(builder);
         var app = builder.BuildPlatform();
-        app.MapPlatformDefaults();
+        app.MapPlatformDefaults(ServingMetrics.VllmNames);
         app.MapGrpcService<EngineGrpcService>().RequireListener(EngineListener);
         return app;
     }

@@ -1,3 +1,4 @@
+using Platform.Hosting.Telemetry;
 using Platform.Serving.Core.Output;
 using Platform.Serving.Core.Scheduling;
 using Platform.Serving.Engine;
@@ -7,12 +8,27 @@ namespace Platform.Serving.Adapters;
 
 /// <summary>
 /// All metrics of the service: OpenTelemetry's GenAI figures in Prometheus spelling, and the engine figures that vLLM
-/// publishes under the same names after its prefix.
+/// publishes (vllm/v1/metrics/loggers.py), under our prefix and under theirs.
 /// </summary>
 internal sealed class ServingMetrics : IEngineObserver
 {
     private static readonly string[] Labels = ["gen_ai_operation_name", "gen_ai_provider_name", "gen_ai_request_model"];
     private static readonly string[] ModelLabel = ["model_name"];
+
+    private static readonly Dictionary<string, string> Aliases = [];
+
+    // vLLM's buckets, in seconds and in tokens.
+    private static readonly double[] FirstTokenBuckets =
+        [.001, .005, .01, .02, .04, .06, .08, .1, .25, .5, .75, 1, 2.5, 5, 7.5, 10, 20, 40, 80, 160, 640, 2560];
+
+    private static readonly double[] InterTokenBuckets =
+        [.001, .0025, .005, .01, .025, .05, .075, .1, .15, .2, .3, .4, .5, .75, 1, 2.5, 5, 7.5, 10, 20, 40, 80];
+
+    private static readonly double[] RequestBuckets =
+        [.3, .5, .8, 1, 1.5, 2, 2.5, 5, 10, 15, 20, 30, 40, 50, 60, 120, 240, 480, 960, 1920, 7680];
+
+    private static readonly double[] TokenBuckets =
+        [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000, 50000, 100000];
 
     private static readonly Histogram TimeToFirstToken = Metrics.CreateHistogram(
         "gen_ai_server_time_to_first_token_seconds", "Time from a request's arrival to its first token.",
@@ -35,29 +51,46 @@ internal sealed class ServingMetrics : IEngineObserver
     private static readonly Counter PrefixQueries = Counter("prefix_cache_queries_total", "Tokens looked up in the prefix cache.");
     private static readonly Counter PrefixHits = Counter("prefix_cache_hits_total", "Tokens found in the prefix cache.");
 
-    private static readonly Histogram IterationTokens = Metrics.CreateHistogram(
-        "platform_serving_iteration_tokens_total", "Tokens computed in one iteration.",
-        new HistogramConfiguration { LabelNames = ModelLabel, Buckets = [1, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192] });
+    private static readonly Histogram IterationTokens = Sizes("iteration_tokens_total", "Tokens computed in one iteration.", [1, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192]);
+    private static readonly Histogram FirstTokens = Sizes("time_to_first_token_seconds", "Time from a request's arrival to its first token.", FirstTokenBuckets);
+    private static readonly Histogram InterToken = Sizes("inter_token_latency_seconds", "Time between two tokens of an output.", InterTokenBuckets);
+    private static readonly Histogram EndToEnd = Sizes("e2e_request_latency_seconds", "Time from a request's arrival to the end of a choice.", RequestBuckets);
+    private static readonly Histogram QueueTime = Sizes("request_queue_time_seconds", "Time a choice waited for its first iteration.", RequestBuckets);
+    private static readonly Histogram PrefillTime = Sizes("request_prefill_time_seconds", "Time from a choice's first iteration to its first token.", RequestBuckets);
+    private static readonly Histogram DecodeTime = Sizes("request_decode_time_seconds", "Time from a choice's first token to its last.", RequestBuckets);
+    private static readonly Histogram InferenceTime = Sizes("request_inference_time_seconds", "Time from a choice's first iteration to its last.", RequestBuckets);
+    private static readonly Histogram RequestPrompt = Sizes("request_prompt_tokens", "Prompt tokens of a request.", TokenBuckets);
+    private static readonly Histogram RequestGeneration = Sizes("request_generation_tokens", "Tokens produced for a choice.", TokenBuckets);
+    private static readonly Histogram RequestLongest = Sizes("request_max_num_generation_tokens", "Tokens of the longest choice of a request.", TokenBuckets);
+    private static readonly Histogram RequestMaxTokens = Sizes("request_params_max_tokens", "Most tokens that a request allows an output.", TokenBuckets);
+    private static readonly Histogram RequestN = Sizes("request_params_n", "Choices of a request.", [1, 2, 5, 10, 20]);
 
     private static readonly Counter Finishes = Metrics.CreateCounter(
         "platform_serving_request_success_total", "Choices that ended, by reason.", ["model_name", "finished_reason"]);
 
-    private readonly string _model;
-    private readonly Histogram.Child _firstToken, _perToken, _duration, _iterationTokens;
+    private static readonly Gauge CacheConfig = Metrics.CreateGauge(
+        "platform_serving_cache_config_info", "Sizes of the key/value cache.", ["model_name", "block_size", "num_gpu_blocks", "enable_prefix_caching"]);
 
-    public ServingMetrics(string model)
+    private readonly string _model;
+    private readonly Histogram.Child _firstToken, _perToken, _duration, _interToken;
+
+    public ServingMetrics(string model, SchedulerLimits limits)
     {
         _model = model;
         string[] labels = ["text_completion", "platform", model];
         _firstToken = TimeToFirstToken.WithLabels(labels);
         _perToken = TimePerOutputToken.WithLabels(labels);
         _duration = RequestDuration.WithLabels(labels);
-        _iterationTokens = IterationTokens.WithLabels(model);
+        _interToken = InterToken.WithLabels(model);
         foreach (var counter in new[] { PromptTokens, GenerationTokens, Preemptions, PrefixQueries, PrefixHits })
             counter.WithLabels(model).Publish();
         foreach (var reason in Enum.GetValues<FinishReason>())
             Finished(reason).Publish();
+        CacheConfig.WithLabels(model, $"{limits.BlockSize}", $"{limits.BlockCount}", limits.PrefixCaching ? "True" : "False").Set(1);
     }
+
+    /// <summary>vLLM's names for the engine figures, so that dashboards and autoscalers written for it work here.</summary>
+    public static MetricAliases VllmNames { get; } = new(Aliased("request_success_total", "cache_config_info"), "engine=\"0\"");
 
     public void Iterated(IterationScheduler scheduler, IterationPlan plan, int produced, EngineSnapshot snapshot)
     {
@@ -67,7 +100,7 @@ internal sealed class ServingMetrics : IEngineObserver
 
         PromptTokens.WithLabels(_model).Inc(prompt);
         GenerationTokens.WithLabels(_model).Inc(produced);
-        _iterationTokens.Observe(plan.TokenCount);
+        IterationTokens.WithLabels(_model).Observe(plan.TokenCount);
         Preemptions.WithLabels(_model).IncTo(scheduler.PreemptionCount);
         PrefixQueries.WithLabels(_model).IncTo(scheduler.PrefixQueriedTokens);
         PrefixHits.WithLabels(_model).IncTo(scheduler.PrefixHitTokens);
@@ -81,21 +114,58 @@ internal sealed class ServingMetrics : IEngineObserver
         CacheUsage.WithLabels(_model).Set(1 - ((double)snapshot.BlocksFree / snapshot.BlocksTotal));
     }
 
-    public void FirstToken(double seconds) => _firstToken.Observe(seconds);
+    public void Admitted(GenerationRequest request)
+    {
+        RequestPrompt.WithLabels(_model).Observe(request.Prompt.Length);
+        RequestN.WithLabels(_model).Observe(request.Choices);
+        RequestMaxTokens.WithLabels(_model).Observe(request.Stop.MaxTokens);
+    }
 
-    public void Finished(FinishReason reason, double seconds, double outputSeconds, int tokens)
+    public void FirstToken(ChoiceTimes times)
+    {
+        _firstToken.Observe(times.ToFirstToken);
+        FirstTokens.WithLabels(_model).Observe(times.ToFirstToken);
+    }
+
+    public void NextToken(double seconds) => _interToken.Observe(seconds);
+
+    public void Finished(FinishReason reason, ChoiceTimes times, int tokens)
     {
         Finished(reason).Inc();
         if (reason is FinishReason.Cancelled or FinishReason.Error)
             return;
-        _duration.Observe(seconds);
+        _duration.Observe(times.Total);
+        EndToEnd.WithLabels(_model).Observe(times.Total);
+        QueueTime.WithLabels(_model).Observe(times.Queued);
+        PrefillTime.WithLabels(_model).Observe(times.Prefill);
+        DecodeTime.WithLabels(_model).Observe(times.Decode);
+        InferenceTime.WithLabels(_model).Observe(times.Inference);
+        RequestGeneration.WithLabels(_model).Observe(tokens);
         if (tokens > 1)
-            _perToken.Observe(outputSeconds / (tokens - 1));
+            _perToken.Observe(times.Decode / (tokens - 1));
     }
+
+    public void Closed(int mostTokens) => RequestLongest.WithLabels(_model).Observe(mostTokens);
 
     private Counter.Child Finished(FinishReason reason) => Finishes.WithLabels(_model, reason.ToString().ToLowerInvariant());
 
-    private static Gauge Gauge(string name, string help) => Metrics.CreateGauge($"platform_serving_{name}", help, ModelLabel);
+    private static Dictionary<string, string> Aliased(params ReadOnlySpan<string> others)
+    {
+        foreach (var name in others)
+            Alias(name);
+        return Aliases;
+    }
 
-    private static Counter Counter(string name, string help) => Metrics.CreateCounter($"platform_serving_{name}", help, ModelLabel);
+    private static string[] Alias(string name)
+    {
+        Aliases.Add($"platform_serving_{name}", $"vllm:{name}");
+        return ModelLabel;
+    }
+
+    private static Gauge Gauge(string name, string help) => Metrics.CreateGauge($"platform_serving_{name}", help, Alias(name));
+
+    private static Counter Counter(string name, string help) => Metrics.CreateCounter($"platform_serving_{name}", help, Alias(name));
+
+    private static Histogram Sizes(string name, string help, double[] buckets) => Metrics.CreateHistogram(
+        $"platform_serving_{name}", help, new HistogramConfiguration { LabelNames = Alias(name), Buckets = buckets });
 }

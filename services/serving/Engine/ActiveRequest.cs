@@ -37,6 +37,9 @@ internal sealed class ActiveRequest
     /// <summary>Prompt tokens that were found in the prefix cache; known from the first update on.</summary>
     public int CachedPromptTokens { get; set; }
 
+    /// <summary>Tokens that the longest of its ended choices produced here.</summary>
+    public int MostTokens { get; set; }
+
     public bool IsCancelled => _isCancelled;
 
     internal int OpenChoices { get; private set; }

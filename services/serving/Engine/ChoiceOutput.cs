@@ -31,11 +31,27 @@ internal sealed class ChoiceOutput
 
     public SequenceState Sequence { get; }
 
+    /// <summary>Timestamp of the first iteration it took part in; null before it.</summary>
+    public long? StartedAt { get; set; }
+
     /// <summary>Timestamp of the first token; null before it.</summary>
     public long? FirstTokenAt { get; set; }
 
+    /// <summary>Timestamp of the last token; meaningless before the first.</summary>
+    public long LastTokenAt { get; set; }
+
     /// <summary>Tokens produced here.</summary>
     public int ProducedHere => _count - Owner.Request.Produced.Length;
+
+    /// <summary>Parts of its life until now.</summary>
+    public ChoiceTimes Times(TimeProvider time, long now)
+    {
+        var started = StartedAt ?? now;
+        var first = FirstTokenAt ?? now;
+        return new(
+            time.GetElapsedTime(Owner.SubmittedAt, started).TotalSeconds, time.GetElapsedTime(started, first).TotalSeconds,
+            time.GetElapsedTime(first, now).TotalSeconds);
+    }
 
     /// <summary>Takes the next token in.</summary>
     public ChoiceUpdate Take(Sample sample)

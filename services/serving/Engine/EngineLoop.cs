@@ -165,6 +165,7 @@ internal sealed partial class EngineLoop : IDisposable
                 _active.Add(active);
                 for (var i = 0; i < sequences.Length; i++)
                     _choices.Add(sequences[i].Id, new ChoiceOutput(active, i, accepted.Sequences[i], _tokenizer));
+                _observer.Admitted(request);
                 return new Submission.Accepted(active);
             case Admission.QueueFull full:
                 return new Submission.QueueFull(full.Live);
@@ -191,6 +192,8 @@ internal sealed partial class EngineLoop : IDisposable
         foreach (var sequence in _scheduler.Running)
             streams += sequence.PendingTokens == 1 ? 1 : 0;
         var plan = _scheduler.Plan(_pacing.Budget(streams));
+        foreach (var span in plan.Spans)
+            _choices[span.Sequence.Id].StartedAt ??= started;
         try
         {
             _executor.Run(plan.Spans, _logits);
@@ -239,23 +242,37 @@ internal sealed partial class EngineLoop : IDisposable
     private void HandOut(ChoiceOutput choice, ChoiceUpdate update)
     {
         var now = _time.GetTimestamp();
-        if (update.TokenIds.Count > 0 && choice.FirstTokenAt is null)
-        {
-            choice.FirstTokenAt = now;
-            choice.Owner.CachedPromptTokens = Math.Max(choice.Owner.CachedPromptTokens, choice.Sequence.CachedPromptTokens);
-            _observer.FirstToken(_time.GetElapsedTime(choice.Owner.SubmittedAt, now).TotalSeconds);
-        }
-
+        if (update.TokenIds.Count > 0)
+            Observe(choice, now);
         if (update.Finish is { } reason)
         {
             _choices.Remove(choice.Sequence.Id);
-            var output = choice.FirstTokenAt is { } first ? _time.GetElapsedTime(first, now).TotalSeconds : 0;
-            _observer.Finished(reason, _time.GetElapsedTime(choice.Owner.SubmittedAt, now).TotalSeconds, output, choice.ProducedHere);
+            _observer.Finished(reason, choice.Times(_time, now), choice.ProducedHere);
+            choice.Owner.MostTokens = Math.Max(choice.Owner.MostTokens, choice.ProducedHere);
             if (choice.Owner.OpenChoices == 1)
+            {
                 _active.Remove(choice.Owner);
+                _observer.Closed(choice.Owner.MostTokens);
+            }
         }
 
         choice.Owner.Publish(update);
+    }
+
+    private void Observe(ChoiceOutput choice, long now)
+    {
+        if (choice.FirstTokenAt is null)
+        {
+            choice.FirstTokenAt = now;
+            choice.Owner.CachedPromptTokens = Math.Max(choice.Owner.CachedPromptTokens, choice.Sequence.CachedPromptTokens);
+            _observer.FirstToken(choice.Times(_time, now));
+        }
+        else
+        {
+            _observer.NextToken(_time.GetElapsedTime(choice.LastTokenAt, now).TotalSeconds);
+        }
+
+        choice.LastTokenAt = now;
     }
 
     private void EndAll(ActiveRequest request, FinishReason reason)

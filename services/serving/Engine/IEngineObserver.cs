@@ -16,14 +16,25 @@ internal interface IEngineObserver
     /// <summary>There is nothing to do.</summary>
     void Idle(EngineSnapshot snapshot);
 
+    /// <summary>A request was taken in.</summary>
+    /// <param name="request">The request.</param>
+    void Admitted(GenerationRequest request);
+
     /// <summary>A choice got its first token.</summary>
-    /// <param name="seconds">Time since its request was submitted.</param>
-    void FirstToken(double seconds);
+    /// <param name="times">When things happened to it.</param>
+    void FirstToken(ChoiceTimes times);
+
+    /// <summary>A choice got a token after its first.</summary>
+    /// <param name="seconds">Time since the token before it.</param>
+    void NextToken(double seconds);
 
     /// <summary>A choice ended.</summary>
     /// <param name="reason">Why.</param>
-    /// <param name="seconds">Time since its request was submitted.</param>
-    /// <param name="outputSeconds">Time from its first token to its last.</param>
-    /// <param name="tokens">Tokens it produced.</param>
-    void Finished(FinishReason reason, double seconds, double outputSeconds, int tokens);
+    /// <param name="times">When things happened to it.</param>
+    /// <param name="tokens">Tokens it produced here.</param>
+    void Finished(FinishReason reason, ChoiceTimes times, int tokens);
+
+    /// <summary>A request ended with the last of its choices.</summary>
+    /// <param name="mostTokens">Tokens that its longest choice produced here.</param>
+    void Closed(int mostTokens);
 }

@@ -22,7 +22,7 @@ internal sealed partial class Replica : IHostedLifecycleService, IHealthCheck, I
         if (model.SafePaddingReason is { } reason)
             LogSafePadding(logger, reason);
         var pacing = new PromptPacing(settings.PromptPacing, Math.Min(FewestPromptTokens, model.Limits.MaxBatchedTokens), model.Limits.MaxBatchedTokens);
-        Engine = new EngineLoop(model.Executor, model.Limits, pacing, model.Tokenizer, new ServingMetrics(settings.Model), time, logger);
+        Engine = new EngineLoop(model.Executor, model.Limits, pacing, model.Tokenizer, new ServingMetrics(settings.Model, model.Limits), time, logger);
         Reader = new RequestReader(model.Config.VocabSize, model.Limits, settings.Engine.Generation, model.EndTokens);
         LogServing(
             logger, settings.Model, settings.ModelDirectory, model.Config.ParameterCount, settings.Engine.Dtype, model.WeightBytes >> 20,

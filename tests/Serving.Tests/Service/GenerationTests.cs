@@ -217,6 +217,36 @@ public sealed class GenerationTests
         Assert.Contains("platform_serving_request_success_total{model_name=\"metered\",finished_reason=\"length\"} 2", metrics, StringComparison.Ordinal);
     }
 
+    [Fact]
+    public async Task Engine_figures_carry_the_names_that_dashboards_for_vLLM_ask_for()
+    {
+        await using var replica = await StartAsync("--name", "dashboards");
+        var request = Request(Prompt(40, 1), new SamplingParams { MaxTokens = 5, IgnoreEos = true, N = 2 });
+        request.Model = "dashboards";
+        await replica.GenerateAsync(request);
+        await replica.WaitAsync(state => state.Running == 0);
+        var metrics = await replica.MetricsAsync();
+        foreach (var gauge in new[] { "num_requests_running", "num_requests_waiting", "kv_cache_usage_perc" })
+            Assert.Contains($"\n# TYPE vllm:{gauge} gauge\nvllm:{gauge}{{engine=\"0\",model_name=", metrics, StringComparison.Ordinal);
+        Assert.Equal(10, Counter(metrics, "vllm:generation_tokens_total", "dashboards"));
+        Assert.Equal(Counter(metrics, "platform_serving_prompt_tokens_total", "dashboards"), Counter(metrics, "vllm:prompt_tokens_total", "dashboards"));
+        Assert.Contains("vllm:request_success_total{engine=\"0\",model_name=\"dashboards\",finished_reason=\"length\"} 2", metrics, StringComparison.Ordinal);
+        Assert.Contains("vllm:cache_config_info{engine=\"0\",model_name=\"dashboards\",block_size=\"16\",", metrics, StringComparison.Ordinal);
+        Assert.Equal(8, Counter(metrics, "vllm:inter_token_latency_seconds_count", "dashboards"));
+        Assert.Equal(40, Counter(metrics, "vllm:request_prompt_tokens_sum", "dashboards"));
+        Assert.Equal(5, Counter(metrics, "vllm:request_max_num_generation_tokens_sum", "dashboards"));
+        Assert.Equal(2, Counter(metrics, "vllm:request_params_n_sum", "dashboards"));
+        foreach (var histogram in new[]
+            {
+                "time_to_first_token_seconds", "e2e_request_latency_seconds", "request_queue_time_seconds", "request_prefill_time_seconds",
+                "request_decode_time_seconds", "request_inference_time_seconds", "request_generation_tokens",
+            })
+            Assert.Equal(2, Counter(metrics, $"vllm:{histogram}_count", "dashboards"));
+        Assert.Equal(
+            Counter(metrics, "vllm:e2e_request_latency_seconds_sum", "dashboards"),
+            Counter(metrics, "vllm:request_queue_time_seconds_sum", "dashboards") + Counter(metrics, "vllm:request_inference_time_seconds_sum", "dashboards"), 1e-6);
+    }
+
     private static double Counter(string metrics, string name, string model = "tiny") => metrics.Split('\n')
         .Where(line => line.StartsWith(name + "{", StringComparison.Ordinal) && line.Contains($"\"{model}\"", StringComparison.Ordinal))
         .Select(line => double.Parse(line[(line.LastIndexOf(' ') + 1)..])).Sum();
