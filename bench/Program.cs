@@ -1,7 +1,10 @@
 using Platform.Benchmarks;
 using Platform.Benchmarks.Collectives;
+using Platform.Benchmarks.Training;
 
 return Benchmarks.Run(args,
 [
     new Benchmark("collectives", "all-reduce in shared memory and over TCP beside a plain loopback copy", CollectivesBenchmark.Run),
+    new Benchmark("train", "training steps beside the matrix-product rate of the same threads, eight ranks beside one process, collectives", TrainBenchmark.Run),
+    new Benchmark("soak-train", "memory of one process over many training steps", SoakBenchmark.Run),
 ]);

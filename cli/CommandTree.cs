@@ -48,6 +48,7 @@ internal static class CommandTree
             NodesCommand.Create(runner),
             QueuesCommand.Create(runner),
             DoctorCommand.Create(runner),
+            BenchCommand.Create(runner),
         };
         options.AddTo(root);
         foreach (var help in root.Options.OfType<HelpOption>())

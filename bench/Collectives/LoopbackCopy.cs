@@ -13,7 +13,7 @@ internal static class LoopbackCopy
     /// <summary>Milliseconds to send so many bytes to another process and hear that they have all arrived.</summary>
     public static double Measure(int bytes, int repetitions)
     {
-        using var receiver = RankProcess.Start($"copy {bytes}");
+        using var receiver = RankProcess.Start($"collectives copy {bytes}");
         var port = int.Parse(receiver.ReadLine(), CultureInfo.InvariantCulture);
         using var socket = new Socket(SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
         socket.Connect(IPAddress.Loopback, port);

@@ -18,14 +18,10 @@ internal sealed class RankProcess : IDisposable
     /// <summary>Runs a world of processes, one node or one node per rank, and returns the milliseconds per all-reduce of so many bytes.</summary>
     public static double MeasureAllReduce(int ranks, bool oneNode, int bytes, int repetitions)
     {
-        var processes = Enumerable.Range(0, ranks).Select(rank => Start($"rank {rank} {bytes} {repetitions}")).ToArray();
+        var processes = Enumerable.Range(0, ranks).Select(rank => Start($"collectives rank {rank} {bytes} {repetitions}")).ToArray();
         try
         {
-            var ports = processes.Select(process => process.ReadLine()).ToArray();
-            var table = string.Join(',', ports.Select((port, rank) => $"{(oneNode ? "node" : $"node-{rank}")}:{port}"));
-            var token = Guid.NewGuid().ToString("N");
-            foreach (var process in processes)
-                process.WriteLine($"{table} {token}");
+            Introduce(processes, oneNode);
             return double.Parse(processes[0].ReadLine(), CultureInfo.InvariantCulture);
         }
         finally
@@ -38,14 +34,8 @@ internal sealed class RankProcess : IDisposable
     /// <summary>The child's side of <see cref="MeasureAllReduce"/>.</summary>
     public static unsafe int Run(int rank, int bytes, int repetitions)
     {
-        using var listener = HostCollectives.Listen(IPAddress.Loopback);
-        Console.WriteLine(listener.Port);
-        var words = (Console.ReadLine() ?? throw new IOException("no table came")).Split(' ');
-        var table = words[0].Split(',').Select((entry, index) => entry.Split(':') is [var node, var port]
-            ? new RankEndpoint(index, node, "127.0.0.1", int.Parse(port, CultureInfo.InvariantCulture))
-            : throw new IOException($"not an endpoint: {entry}")).ToArray();
-        using var world = HostCollectives.Connect(listener, rank, table, words[1], null);
-        using var group = world.CreateGroup("measured group", [.. Enumerable.Range(0, table.Length)]);
+        using var world = Join(rank);
+        using var group = world.CreateGroup("measured group", [.. Enumerable.Range(0, world.Size)]);
         var values = GC.AllocateArray<float>(bytes / sizeof(float), pinned: true);
         fixed (float* first = values)
         {
@@ -68,11 +58,33 @@ internal sealed class RankProcess : IDisposable
         return 0;
     }
 
-    /// <summary>Starts this program again with a role in the collectives benchmark.</summary>
+    /// <summary>Reads the port of each rank and tells all of them the table of the world.</summary>
+    public static void Introduce(IReadOnlyList<RankProcess> processes, bool oneNode)
+    {
+        var ports = processes.Select(process => process.ReadLine()).ToArray();
+        var table = string.Join(',', ports.Select((port, rank) => $"{(oneNode ? "node" : $"node-{rank}")}:{port}"));
+        var token = Guid.NewGuid().ToString("N");
+        foreach (var process in processes)
+            process.WriteLine($"{table} {token}");
+    }
+
+    /// <summary>The child's side of <see cref="Introduce"/>: its port out, the table in.</summary>
+    public static ICollectiveWorld Join(int rank)
+    {
+        var listener = HostCollectives.Listen(IPAddress.Loopback);
+        Console.WriteLine(listener.Port);
+        var words = (Console.ReadLine() ?? throw new IOException("no table came")).Split(' ');
+        var table = words[0].Split(',').Select((entry, index) => entry.Split(':') is [var node, var port]
+            ? new RankEndpoint(index, node, "127.0.0.1", int.Parse(port, CultureInfo.InvariantCulture))
+            : throw new IOException($"not an endpoint: {entry}")).ToArray();
+        return HostCollectives.Connect(listener, rank, table, words[1], null);
+    }
+
+    /// <summary>Starts this program again with a role in a benchmark, whose name comes first.</summary>
     public static RankProcess Start(string role)
     {
         var program = Environment.ProcessPath ?? throw new InvalidOperationException("this process has no path");
-        return new RankProcess(Process.Start(new ProcessStartInfo(program, $"collectives {role}")
+        return new RankProcess(Process.Start(new ProcessStartInfo(program, role)
         {
             RedirectStandardInput = true,
             RedirectStandardOutput = true,

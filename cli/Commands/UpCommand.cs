@@ -46,7 +46,7 @@ internal static class UpCommand
             if (parse.GetValue(readyFile) is { } file)
                 arguments.AddRange(["--ready-file", runner.Terminal.Absolute(file)]);
             arguments.AddRange(parse.GetValue(settings) ?? []);
-            var program = StandaloneProgram.Find(runner.Terminal.Variable, AppContext.BaseDirectory);
+            var program = LocalProgram.Standalone.Find(runner.Terminal.Variable, AppContext.BaseDirectory);
             return Task.FromResult(runner.Terminal.BecomeProgram(new ProgramStart(program, arguments)));
         });
         return command;

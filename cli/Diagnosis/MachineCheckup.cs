@@ -79,7 +79,7 @@ internal sealed class MachineCheckup(Terminal terminal, Session session)
 
     private Finding CheckStandalone()
     {
-        var places = StandaloneProgram.Places(terminal.Variable, AppContext.BaseDirectory);
+        var places = LocalProgram.Standalone.Places(terminal.Variable, AppContext.BaseDirectory);
         return places.FirstOrDefault(File.Exists) is { } program
             ? new Finding("platform program", Verdict.Good, program)
             : new Finding("platform program", Verdict.Doubtful, $"not built; 'platform up' needs it ({places[0]})");

@@ -1,0 +1,43 @@
+using Platform.Cli.Tests.Scripted;
+using Xunit;
+
+namespace Platform.Cli.Tests.Commands;
+
+public sealed class BenchTests
+{
+    [Fact]
+    public async Task Becomes_the_benchmark_program_with_the_named_benchmark()
+    {
+        using var cli = new CommandLine();
+        var program = cli.Write("benchmarks", "#!/bin/sh\n");
+
+        var run = await cli.With("PLATFORM_BENCHMARKS", program).RunAsync("bench", "train", "--quick", "--rounds", "3", "--only", "bf16,mesh");
+
+        Assert.Equal((0, ""), (run.Code, run.Error));
+        Assert.Equal(program, cli.Became?.Program);
+        Assert.Equal(["train", "--device", "cpu", "--quick", "--rounds", "3", "--only", "bf16,mesh"], cli.Became?.Arguments);
+    }
+
+    [Fact]
+    public async Task Says_how_the_benchmarks_are_built()
+    {
+        using var cli = new CommandLine();
+
+        var run = await cli.With("PLATFORM_BENCHMARKS", "/absent/benchmarks").RunAsync("bench", "collectives");
+
+        Assert.Equal(1, run.Code);
+        Assert.Contains("/absent/benchmarks", run.Error, StringComparison.Ordinal);
+        Assert.Contains("build/build.sh all", run.Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Refuses_a_device_that_there_is_not()
+    {
+        using var cli = new CommandLine();
+
+        var run = await cli.RunAsync("bench", "train", "--device", "tpu");
+
+        Assert.NotEqual(0, run.Code);
+        Assert.Null(cli.Became);
+    }
+}
