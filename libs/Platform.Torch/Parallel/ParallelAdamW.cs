@@ -21,12 +21,15 @@ public sealed class ParallelAdamW(ParallelGroups groups, ParameterStore store, A
     private const long BucketElements = 4 << 20;
 
     /// <summary>
-    /// Sums the gradients over the data group, and a tied embedding's over the ends of the pipeline, in fixed order.
+    /// Sums the gradients over the data group, a tied embedding's over the ends of the pipeline, and those of which each rank
+    /// of a tensor group has a part over that group, in fixed order.
     /// </summary>
     public void ReduceGradients()
     {
-        if (groups.TiedEmbedding is { } ends)
-            ends.AllReduceSum(store.Find(BundleRole.Embedding, null).Gradient);
+        if (groups.TiedEmbedding is { } ends && store.Find(BundleRole.Embedding, null).Gradient is { } embedding)
+            ends.AllReduceSum(embedding);
+        foreach (var parameter in store.Trained.Where(parameter => parameter.Bundle.HasPartialGradient))
+            groups.Tensor.AllReduceSum(GradientOf(parameter));
         groups.Data.AllReduceSumInBuckets(store.Gradient, BucketElements);
     }
 
@@ -81,11 +84,14 @@ public sealed class ParallelAdamW(ParallelGroups groups, ParameterStore store, A
         }
     }
 
+    private static torch.Tensor GradientOf(StoredParameter parameter) =>
+        parameter.Gradient ?? throw new InvalidOperationException($"{parameter.Bundle.Role} is trained and has no gradient.");
+
     /// <summary>Ranges of the flat gradient that this rank counts, neighbours joined.</summary>
     private IEnumerable<(long Start, long Count)> OwnedRanges()
     {
         (long Start, long Count) range = (0, 0);
-        foreach (var parameter in store.Parameters.Where(parameter => store.Layout.Owns(parameter.Bundle)))
+        foreach (var parameter in store.Trained.Where(parameter => store.Layout.Owns(parameter.Bundle)))
         {
             var gap = parameter.Offset - (range.Start + range.Count);
             if (gap is >= 0 and < 32)

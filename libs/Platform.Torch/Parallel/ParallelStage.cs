@@ -47,7 +47,7 @@ public sealed class ParallelStage : IDisposable
             var norm = store.Find(BundleRole.FinalNorm, null);
             _finalNorm = new(norm.Weight, norm.Gradient, layout.Config.RmsNormEps);
             var head = store.Find(layout.Config.TieWordEmbeddings ? BundleRole.Embedding : BundleRole.Head, null);
-            _loss = new(groups.Tensor, head.Weight, head.Gradient, head.Bundle.Parts[0].Slice);
+            _loss = new(groups.Tensor, head.Weight, head.Gradient, head.Bundle.Parts[0].Slice, store.Types.Master);
         }
     }
 

@@ -119,7 +119,7 @@ public sealed class ParallelLayerTests
             using var group = world.CreateGroup("tensor", [.. Enumerable.Range(0, width)]);
             var (w, slice) = Rows(weight, world.Rank, width);
             var weightGradient = zeros_like(w);
-            var layer = new VocabularyParallelLoss(group, w, weightGradient, slice);
+            var layer = new VocabularyParallelLoss(group, w, weightGradient, slice, type);
             var evaluated = layer.Evaluate(x.detach(), targets.alias());
             var (loss, dx) = layer.Differentiate(x.detach(), targets.alias(), 0.25);
             Compare.SameBits(evaluated, loss);
@@ -147,7 +147,7 @@ public sealed class ParallelLayerTests
         {
             using var group = world.CreateGroup("tensor", [.. Enumerable.Range(0, 8)]);
             var (w, slice) = Rows(weight, world.Rank, 8);
-            var (loss, dx) = new VocabularyParallelLoss(group, w, zeros_like(w), slice).Differentiate(x.detach(), targets.alias(), 1);
+            var (loss, dx) = new VocabularyParallelLoss(group, w, zeros_like(w), slice, w.dtype).Differentiate(x.detach(), targets.alias(), 1);
             return (Compare.Values(loss), Compare.Values(dx));
         });
 

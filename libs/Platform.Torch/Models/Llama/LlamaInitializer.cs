@@ -8,7 +8,8 @@ namespace Platform.Torch.Models.Llama;
 /// <summary>
 /// Initial weights as a pure function of (seed, name, element index): norms are 1, biases 0, matrices normal with a
 /// deviation of 0.02, which is divided by √(2L) for the two projections that add to the residual stream of L layers
-/// (GPT-2, Radford et al. 2019, section 2.3). Every slice of a weight has the values the whole weight has there, so all
+/// (GPT-2, Radford et al. 2019, section 2.3). Adapters begin as PEFT's do: the first factor is uniform in ±1/√inputs (what
+/// <c>kaiming_uniform_(a=√5)</c> gives), the second zero, so that training starts at the base model. Every slice of a weight has the values the whole weight has there, so all
 /// layouts start from one model. 16-bit weights are the single-precision ones rounded.
 /// </summary>
 public static class LlamaInitializer
@@ -55,6 +56,7 @@ public static class LlamaInitializer
     {
         var memory = (T*)TensorMemory.DataPointer(tensor);
         var stream = new NormalStream(seed, parameter.Name);
+        var uniform = new UniformStream(seed, parameter.Name);
         foreach (var run in parameter.RunsOf(slice))
             Stretch(memory + run.LocalFirst, run.Count, run.GlobalFirst);
         GC.KeepAlive(tensor);
@@ -79,8 +81,15 @@ public static class LlamaInitializer
                     else
                         As<double>(span).Fill(1);
                     break;
-                case LlamaRole.QueryBias or LlamaRole.KeyBias or LlamaRole.ValueBias:
+                case LlamaRole.QueryBias or LlamaRole.KeyBias or LlamaRole.ValueBias or LlamaRole.AdapterB:
                     span.Clear();
+                    break;
+                case LlamaRole.AdapterA:
+                    var bound = 1 / Math.Sqrt(parameter.Shape[1]);
+                    if (typeof(T) == typeof(float))
+                        uniform.Fill(As<float>(span), first, bound);
+                    else
+                        uniform.Fill(As<double>(span), first, bound);
                     break;
                 default:
                     var scale = parameter.Role is LlamaRole.AttentionOutput or LlamaRole.Down

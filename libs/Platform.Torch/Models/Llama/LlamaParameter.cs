@@ -55,6 +55,12 @@ public enum LlamaRole
 
     /// <summary>Projection to the vocabulary.</summary>
     Head,
+
+    /// <summary>First factor of a low-rank adapter, from a layer's inputs to the rank.</summary>
+    AdapterA,
+
+    /// <summary>Second factor of a low-rank adapter, from the rank to a layer's outputs.</summary>
+    AdapterB,
 }
 
 /// <summary>How ranks of a tensor-parallel group share a weight.</summary>
@@ -118,6 +124,9 @@ public sealed record LlamaParameter(
 
     /// <summary>Whether it is a matrix; norms and biases are not, and usually take no weight decay.</summary>
     public bool IsMatrix => Shape.Length == 2;
+
+    /// <summary>Whether it is one of an adapter's factors, which are no part of the model itself.</summary>
+    public bool IsAdapter => Role is LlamaRole.AdapterA or LlamaRole.AdapterB;
 
     /// <summary>The whole weight as a slice.</summary>
     public TensorSlice Whole => new(0, 0, Shape[0], Shape[0]);

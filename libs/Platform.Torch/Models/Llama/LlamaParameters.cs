@@ -44,7 +44,7 @@ public static class LlamaParameters
         LlamaRole.Gate => "mlp.gate_proj.weight",
         LlamaRole.Up => "mlp.up_proj.weight",
         LlamaRole.Down => "mlp.down_proj.weight",
-        LlamaRole.Embedding or LlamaRole.FinalNorm or LlamaRole.Head =>
+        LlamaRole.Embedding or LlamaRole.FinalNorm or LlamaRole.Head or LlamaRole.AdapterA or LlamaRole.AdapterB =>
             throw new ArgumentException($"{role} is not part of a layer.", nameof(role)),
         _ => throw new ArgumentOutOfRangeException(nameof(role)),
     };

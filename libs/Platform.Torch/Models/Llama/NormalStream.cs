@@ -15,13 +15,7 @@ public readonly struct NormalStream
     private readonly ulong _key;
 
     /// <summary>The stream of a seed and a name.</summary>
-    public NormalStream(long seed, string name)
-    {
-        var hash = 0xcbf29ce484222325; // FNV-1a, so that the key does not depend on .NET's own hash of strings.
-        foreach (var symbol in Encoding.UTF8.GetBytes(name))
-            hash = (hash ^ symbol) * 0x100000001b3;
-        _key = Mix(Mix((ulong)seed) ^ hash);
-    }
+    public NormalStream(long seed, string name) => _key = KeyOf(seed, name);
 
     /// <summary>Fills a span with elements from <paramref name="first"/> on, each times <paramref name="scale"/>.</summary>
     public void Fill(Span<double> destination, long first, double scale)
@@ -44,6 +38,18 @@ public readonly struct NormalStream
         Vector256.Narrow(Next(index) * scale, Next(index + 4) * scale).CopyTo(rest);
         rest[..destination.Length].CopyTo(destination);
     }
+
+    /// <summary>Key of the stream of a seed and a name.</summary>
+    internal static ulong KeyOf(long seed, string name)
+    {
+        var hash = 0xcbf29ce484222325; // FNV-1a, so that the key does not depend on .NET's own hash of strings.
+        foreach (var symbol in Encoding.UTF8.GetBytes(name))
+            hash = (hash ^ symbol) * 0x100000001b3;
+        return Mix(Mix((ulong)seed) ^ hash);
+    }
+
+    /// <summary>SplitMix64's output of an element of a stream.</summary>
+    internal static ulong BitsOf(ulong key, ulong index) => Mix(key + ((index + 1) * Golden));
 
     private Vector256<double> Next(ulong index)
     {

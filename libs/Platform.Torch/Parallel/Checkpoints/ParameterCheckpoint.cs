@@ -7,7 +7,7 @@ namespace Platform.Torch.Parallel.Checkpoints;
 /// <summary>
 /// A rank's weights and optimizer state to and from a checkpoint of global tensors. Master weights have the names of the
 /// model's weights; moments have a prefix before them. What several ranks hold, one of them writes; every rank reads what it
-/// holds, whatever layout wrote it.
+/// holds, whatever layout wrote it. Frozen weights stay in the files they came from.
 /// </summary>
 public static class ParameterCheckpoint
 {
@@ -49,7 +49,7 @@ public static class ParameterCheckpoint
         return writer.Commit();
     }
 
-    /// <summary>Reads everything this rank holds and rounds the weights to the compute type.</summary>
+    /// <summary>Reads everything this rank trains and rounds the weights to the compute type.</summary>
     /// <param name="store">The rank's tensors, overwritten.</param>
     /// <param name="reader">The checkpoint.</param>
     /// <exception cref="Formats.ModelFormatException">A tensor is missing.</exception>
@@ -84,7 +84,7 @@ public static class ParameterCheckpoint
         TensorShape.Create([.. part.Parameter.Shape]), part.Slice.Dimension, part.Slice.Start, part.Slice.Length);
 
     private static IEnumerable<(StateKind Kind, string Name, StoredParameter Parameter, BundlePart Part)> Parts(ParameterStore store) =>
-        from parameter in store.Parameters
+        from parameter in store.Trained
         from part in parameter.Bundle.Parts
         from state in States
         select (state.Kind, state.Prefix + part.Parameter.Name, parameter, part);

@@ -12,11 +12,13 @@ namespace Platform.Torch.Parallel.Layers;
 /// </summary>
 /// <param name="group">Tensor group.</param>
 /// <param name="weight_OI">Weight.</param>
-/// <param name="weightGradient_OI">Gradient of the weight, added to, in the master type.</param>
+/// <param name="weightGradient_OI">Gradient of the weight, added to, in the master type; null when it is frozen.</param>
 /// <param name="bias_O">Bias, or null.</param>
-/// <param name="biasGradient_O">Gradient of the bias, added to; null without one.</param>
+/// <param name="biasGradient_O">Gradient of the bias, added to; null without one or when it is frozen.</param>
+/// <param name="adapter">What is added to the product, or null.</param>
 public sealed class ColumnParallelLinear(
-    ICollectiveGroup group, Tensor weight_OI, Tensor weightGradient_OI, Tensor? bias_O = null, Tensor? biasGradient_O = null)
+    ICollectiveGroup group, Tensor weight_OI, Tensor? weightGradient_OI, Tensor? bias_O = null, Tensor? biasGradient_O = null,
+    LinearAdapter? adapter = null)
 {
     /// <summary>The rank's outputs.</summary>
     /// <param name="x_NI">Input; must stay unchanged until the backward.</param>
@@ -26,7 +28,9 @@ public sealed class ColumnParallelLinear(
     {
         ArgumentNullException.ThrowIfNull(x_NI);
         tape?.Push(x_NI.alias());
-        return torch.nn.functional.linear(x_NI, weight_OI, bias_O);
+        var output = torch.nn.functional.linear(x_NI, weight_OI, bias_O);
+        adapter?.AddTo(output, x_NI);
+        return output;
     }
 
     /// <summary>Adds to the gradients of weight and bias and returns that of the input.</summary>
@@ -36,10 +40,13 @@ public sealed class ColumnParallelLinear(
     public Tensor Backward(Tensor gradient_NO, ActivationTape tape)
     {
         ArgumentNullException.ThrowIfNull(tape);
-        LinearGradients.AddWeight(weightGradient_OI, gradient_NO, tape.Pop());
+        var x = tape.Pop();
+        if (weightGradient_OI is not null)
+            LinearGradients.AddWeight(weightGradient_OI, gradient_NO, x);
         if (biasGradient_O is not null)
             LinearGradients.AddBias(biasGradient_O, gradient_NO);
         var input = gradient_NO.mm(weight_OI);
+        adapter?.Backward(gradient_NO, x, input);
         group.AllReduceSum(input);
         return input;
     }

@@ -26,6 +26,7 @@ public sealed class ParallelDecoderLayer
 {
     private readonly RmsNormSegment _inputNorm;
     private readonly ColumnParallelLinear _queryKeyValue;
+    private readonly HeadNormSegment? _headNorm;
     private readonly AttentionCoreSegment _attention;
     private readonly RowParallelLinear _attentionOutput;
     private readonly RmsNormSegment _postAttentionNorm;
@@ -48,18 +49,22 @@ public sealed class ParallelDecoderLayer
         _recomputesAll = checkpointing == ActivationCheckpointing.Full;
         _inputNorm = Norm(BundleRole.InputNorm);
         var (projection, bias) = (Find(BundleRole.QueryKeyValue), config.AttentionBias ? Find(BundleRole.QueryKeyValueBias) : null);
-        _queryKeyValue = new(group, projection.Weight, projection.Gradient, bias?.Weight, bias?.Gradient);
+        _queryKeyValue = new(
+            group, projection.Weight, projection.Gradient, bias?.Weight, bias?.Gradient, LinearAdapter.Find(store, projection));
+        if (config.QkNorm)
+            _headNorm = new(store.Layout.Heads, store.Layout.KeyValueHeads, config.HeadDim, Norm(BundleRole.QueryNorm), Norm(BundleRole.KeyNorm));
         _attention = new(
             store.Layout.Heads, store.Layout.KeyValueHeads, config.HeadDim, cosine_PD, sine_PD,
             checkpointing == ActivationCheckpointing.Selective);
         _attentionOutput = Row(BundleRole.AttentionOutput);
         _postAttentionNorm = Norm(BundleRole.PostAttentionNorm);
-        _gateUp = new(group, Find(BundleRole.GateUp).Weight, Find(BundleRole.GateUp).Gradient);
+        var gateUp = Find(BundleRole.GateUp);
+        _gateUp = new(group, gateUp.Weight, gateUp.Gradient, adapter: LinearAdapter.Find(store, gateUp));
         _down = Row(BundleRole.Down);
 
         StoredParameter Find(BundleRole role) => store.Find(role, layer);
         RmsNormSegment Norm(BundleRole role) => new(Find(role).Weight, Find(role).Gradient, config.RmsNormEps);
-        RowParallelLinear Row(BundleRole role) => new(group, Find(role).Weight, Find(role).Gradient);
+        RowParallelLinear Row(BundleRole role) => new(group, Find(role).Weight, Find(role).Gradient, LinearAdapter.Find(store, Find(role)));
     }
 
     /// <summary>Runs the layer.</summary>
@@ -96,6 +101,8 @@ public sealed class ParallelDecoderLayer
     {
         using var scope = torch.NewDisposeScope();
         var projected = _queryKeyValue.Forward(_inputNorm.Forward(x_NE, tape), tape);
+        if (_headNorm is not null)
+            projected = _headNorm.Forward(projected, tape);
         var middle = _attentionOutput.Forward(_attention.Forward(projected, sequences, tape), tape).add_(x_NE);
         var activated = SwiGluSegment.Forward(_gateUp.Forward(_postAttentionNorm.Forward(middle, tape), tape), tape);
         return _down.Forward(activated, tape).add_(middle).MoveToOuterDisposeScope();
@@ -105,8 +112,11 @@ public sealed class ParallelDecoderLayer
         _postAttentionNorm.Backward(
             _gateUp.Backward(SwiGluSegment.Backward(_down.Backward(gradient_NE, tape), tape), tape), tape);
 
-    private Tensor BackwardAttention(Tensor gradient_NE, int sequences, ActivationTape tape) =>
-        _inputNorm.Backward(
-            _queryKeyValue.Backward(
-                _attention.Backward(_attentionOutput.Backward(gradient_NE, tape), sequences, tape), tape), tape);
+    private Tensor BackwardAttention(Tensor gradient_NE, int sequences, ActivationTape tape)
+    {
+        var projected = _attention.Backward(_attentionOutput.Backward(gradient_NE, tape), sequences, tape);
+        if (_headNorm is not null)
+            projected = _headNorm.Backward(projected, tape);
+        return _inputNorm.Backward(_queryKeyValue.Backward(projected, tape), tape);
+    }
 }

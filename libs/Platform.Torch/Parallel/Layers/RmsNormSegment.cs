@@ -8,9 +8,9 @@ namespace Platform.Torch.Parallel.Layers;
 /// and the same on all of them.
 /// </summary>
 /// <param name="weight_E">Weight.</param>
-/// <param name="weightGradient_E">Gradient of the weight, added to, in the master type.</param>
+/// <param name="weightGradient_E">Gradient of the weight, added to, in the master type; null when it is frozen.</param>
 /// <param name="epsilon">Added to the mean square.</param>
-public sealed class RmsNormSegment(Tensor weight_E, Tensor weightGradient_E, double epsilon)
+public sealed class RmsNormSegment(Tensor weight_E, Tensor? weightGradient_E, double epsilon)
 {
     /// <summary>Normalises each row.</summary>
     /// <param name="x_NE">Input; must stay unchanged until the backward.</param>
@@ -36,7 +36,7 @@ public sealed class RmsNormSegment(Tensor weight_E, Tensor weightGradient_E, dou
         ArgumentNullException.ThrowIfNull(tape);
         var (result, weight, x) = (tape.Pop(), tape.Pop(), tape.Pop());
         var gradients = torch.autograd.grad([result], [x, weight], [gradient_NE]);
-        weightGradient_E.add_(gradients[1]);
+        weightGradient_E?.add_(gradients[1]);
         gradients[1].Dispose();
         return gradients[0];
     }

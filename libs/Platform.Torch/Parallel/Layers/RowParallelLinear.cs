@@ -12,8 +12,9 @@ namespace Platform.Torch.Parallel.Layers;
 /// </summary>
 /// <param name="group">Tensor group.</param>
 /// <param name="weight_OI">Weight.</param>
-/// <param name="weightGradient_OI">Gradient of the weight, added to, in the master type.</param>
-public sealed class RowParallelLinear(ICollectiveGroup group, Tensor weight_OI, Tensor weightGradient_OI)
+/// <param name="weightGradient_OI">Gradient of the weight, added to, in the master type; null when it is frozen.</param>
+/// <param name="adapter">What is added to the product, or null.</param>
+public sealed class RowParallelLinear(ICollectiveGroup group, Tensor weight_OI, Tensor? weightGradient_OI, LinearAdapter? adapter = null)
 {
     /// <summary>The whole output.</summary>
     /// <param name="x_NI">The rank's inputs; must stay unchanged until the backward.</param>
@@ -24,6 +25,7 @@ public sealed class RowParallelLinear(ICollectiveGroup group, Tensor weight_OI, 
         ArgumentNullException.ThrowIfNull(x_NI);
         tape?.Push(x_NI.alias());
         var output = torch.nn.functional.linear(x_NI, weight_OI);
+        adapter?.AddTo(output, x_NI);
         group.AllReduceSum(output);
         return output;
     }
@@ -35,7 +37,11 @@ public sealed class RowParallelLinear(ICollectiveGroup group, Tensor weight_OI, 
     public Tensor Backward(Tensor gradient_NO, ActivationTape tape)
     {
         ArgumentNullException.ThrowIfNull(tape);
-        LinearGradients.AddWeight(weightGradient_OI, gradient_NO, tape.Pop());
-        return gradient_NO.mm(weight_OI);
+        var x = tape.Pop();
+        if (weightGradient_OI is not null)
+            LinearGradients.AddWeight(weightGradient_OI, gradient_NO, x);
+        var input = gradient_NO.mm(weight_OI);
+        adapter?.Backward(gradient_NO, x, input);
+        return input;
     }
 }

@@ -13,9 +13,9 @@ namespace Platform.Torch.Parallel.Layers;
 /// </summary>
 /// <param name="group">Tensor group.</param>
 /// <param name="weight_VE">The rank's rows.</param>
-/// <param name="weightGradient_VE">Their gradient, added to, in the master type.</param>
+/// <param name="weightGradient_VE">Their gradient, added to, in the master type; null when they are frozen.</param>
 /// <param name="slice">Which rows of the vocabulary they are.</param>
-public sealed class VocabularyParallelEmbedding(ICollectiveGroup group, Tensor weight_VE, Tensor weightGradient_VE, TensorSlice slice)
+public sealed class VocabularyParallelEmbedding(ICollectiveGroup group, Tensor weight_VE, Tensor? weightGradient_VE, TensorSlice slice)
 {
     /// <summary>Looks tokens up.</summary>
     /// <param name="tokens_N">Int64 ids.</param>
@@ -42,6 +42,8 @@ public sealed class VocabularyParallelEmbedding(ICollectiveGroup group, Tensor w
         ArgumentNullException.ThrowIfNull(gradient_NE);
         ArgumentNullException.ThrowIfNull(tape);
         var tokens = tape.Pop();
+        if (weightGradient_VE is null)
+            return;
         var gradient = gradient_NE.to_type(weightGradient_VE.dtype);
         if (group.Size == 1)
         {

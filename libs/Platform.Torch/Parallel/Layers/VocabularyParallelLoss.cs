@@ -1,6 +1,7 @@
 using Platform.Torch.Collectives;
 using Platform.Torch.Models.Llama;
 using TorchSharp;
+using ScalarType = TorchSharp.torch.ScalarType;
 using Tensor = TorchSharp.torch.Tensor;
 
 namespace Platform.Torch.Parallel.Layers;
@@ -11,14 +12,20 @@ namespace Platform.Torch.Parallel.Layers;
 /// Head and cross-entropy in one, each rank of the tensor group with its share of the vocabulary, differentiated by hand
 /// (Shoeybi et al. 2019, section 3): ranks exchange the largest logit, the sum of exponentials and the target's logit of each
 /// token, never the logits. Softmax and sums are formed in the master type. The gradient is formed along with the loss, so the
-/// logits live no longer than one call.
+/// logits live no longer than one call. A token whose target is negative (<see cref="MaskedTarget"/>) has neither loss nor
+/// gradient.
 /// </summary>
 /// <param name="group">Tensor group.</param>
 /// <param name="weight_VE">The rank's rows of the head, padding included.</param>
-/// <param name="weightGradient_VE">Their gradient, added to, in the master type.</param>
+/// <param name="weightGradient_VE">Their gradient, added to, in the master type; null when they are frozen.</param>
 /// <param name="slice">Which rows of the vocabulary they are.</param>
-public sealed class VocabularyParallelLoss(ICollectiveGroup group, Tensor weight_VE, Tensor weightGradient_VE, TensorSlice slice)
+/// <param name="type">The master type.</param>
+public sealed class VocabularyParallelLoss(
+    ICollectiveGroup group, Tensor weight_VE, Tensor? weightGradient_VE, TensorSlice slice, ScalarType type)
 {
+    /// <summary>Target of a token that does not count.</summary>
+    public const long MaskedTarget = -100;
+
     /// <summary>Loss only.</summary>
     /// <param name="x_NE">Normalised hidden states, the same on every rank.</param>
     /// <param name="targets_N">Int64 id of each token's successor.</param>
@@ -41,9 +48,7 @@ public sealed class VocabularyParallelLoss(ICollectiveGroup group, Tensor weight
         ArgumentNullException.ThrowIfNull(x_NE);
         ArgumentNullException.ThrowIfNull(targets_N);
         using var scope = torch.NewDisposeScope();
-        var type = weightGradient_VE.dtype;
         var weight = weight_VE.narrow(0, 0, slice.Length);
-        var weightGradient = weightGradient_VE.narrow(0, 0, slice.Length);
         var logits = torch.nn.functional.linear(x_NE, weight).to_type(type);
 
         // A rank whose share is all padding has no logits; it takes part in the exchange with neutral values.
@@ -58,16 +63,17 @@ public sealed class VocabularyParallelLoss(ICollectiveGroup group, Tensor weight
         logits.exp_();
         statistics[0].copy_(logits.sum(1));
         group.AllReduceSum(statistics);
-        var loss = statistics[0].log().sub_(statistics[1]).MoveToOuterDisposeScope();
+        var counts = targets_N.ge(0).to_type(type);
+        var loss = statistics[0].log().sub_(statistics[1]).mul_(counts).MoveToOuterDisposeScope();
         if (scale is not { } factor)
             return (loss, null);
 
-        logits.mul_((factor / statistics[0]).unsqueeze(1));
+        logits.mul_((factor / statistics[0]).mul_(counts).unsqueeze(1));
         if (!isEmpty)
             logits.scatter_add_(1, rows.unsqueeze(1), (mine * -factor).unsqueeze(1));
         var logitGradient = logits.to_type(x_NE.dtype);
-        if (!isEmpty)
-            LinearGradients.AddWeight(weightGradient, logitGradient, x_NE);
+        if (!isEmpty && weightGradient_VE is not null)
+            LinearGradients.AddWeight(weightGradient_VE.narrow(0, 0, slice.Length), logitGradient, x_NE);
         var gradient = logitGradient.mm(weight);
         group.AllReduceSum(gradient);
         return (loss, gradient.MoveToOuterDisposeScope());

@@ -35,6 +35,36 @@ public enum BundleRole
 
     /// <summary>Projection to the vocabulary.</summary>
     Head,
+
+    /// <summary>Norm of each query head.</summary>
+    QueryNorm,
+
+    /// <summary>Norm of each key head.</summary>
+    KeyNorm,
+
+    /// <summary>First factors of the adapters of <see cref="QueryKeyValue"/>, one after the other.</summary>
+    QueryKeyValueAdapterA,
+
+    /// <summary>Second factors.</summary>
+    QueryKeyValueAdapterB,
+
+    /// <summary>First factor of the adapter of <see cref="AttentionOutput"/>.</summary>
+    AttentionOutputAdapterA,
+
+    /// <summary>Second factor.</summary>
+    AttentionOutputAdapterB,
+
+    /// <summary>First factors of the adapters of <see cref="GateUp"/>, one after the other.</summary>
+    GateUpAdapterA,
+
+    /// <summary>Second factors.</summary>
+    GateUpAdapterB,
+
+    /// <summary>First factor of the adapter of <see cref="Down"/>.</summary>
+    DownAdapterA,
+
+    /// <summary>Second factor.</summary>
+    DownAdapterB,
 }
 
 /// <summary>A rank's part of one weight of the model.</summary>
@@ -64,6 +94,15 @@ public sealed record ParameterBundle
 
     /// <summary>A second copy of the embedding on the last stage of a model that ties its head: trained, but neither counted nor saved.</summary>
     public bool IsTiedCopy { get; init; }
+
+    /// <summary>Whether it is trained; a frozen tensor has neither gradient nor optimizer state and is in no checkpoint.</summary>
+    public bool IsTrained { get; init; } = true;
+
+    /// <summary>
+    /// Every rank of the tensor group holds all of it, but its backward gives each rank only a part of the gradient: their sum
+    /// is formed before the update.
+    /// </summary>
+    public bool HasPartialGradient { get; init; }
 
     /// <summary>Shape in memory.</summary>
     public ImmutableArray<long> Shape => Parts[0].LocalShape.SetItem(0, Parts.Sum(part => part.LocalShape[0]));

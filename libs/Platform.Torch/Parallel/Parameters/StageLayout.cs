@@ -8,6 +8,14 @@ namespace Platform.Torch.Parallel.Parameters;
 /// <summary>Which tensors one rank of a mesh holds: a pure function of the model, the mesh and the rank's place.</summary>
 public sealed record StageLayout
 {
+    private static readonly (BundleRole A, BundleRole B, ImmutableArray<LlamaRole> Projections)[] AdapterBundles =
+    [
+        (BundleRole.QueryKeyValueAdapterA, BundleRole.QueryKeyValueAdapterB, [LlamaRole.Query, LlamaRole.Key, LlamaRole.Value]),
+        (BundleRole.AttentionOutputAdapterA, BundleRole.AttentionOutputAdapterB, [LlamaRole.AttentionOutput]),
+        (BundleRole.GateUpAdapterA, BundleRole.GateUpAdapterB, [LlamaRole.Gate, LlamaRole.Up]),
+        (BundleRole.DownAdapterA, BundleRole.DownAdapterB, [LlamaRole.Down]),
+    ];
+
     /// <summary>The whole model.</summary>
     public required ModelConfig Config { get; init; }
 
@@ -35,10 +43,16 @@ public sealed record StageLayout
     /// <summary>Key/value heads of the rank.</summary>
     public int KeyValueHeads => Config.NumKeyValueHeads / Mesh.Tensor;
 
+    /// <summary>Adapters that are trained in place of the model; null when the model itself is trained.</summary>
+    public LowRankAdapters? Adapters { get; init; }
+
     /// <summary>Lays a model out.</summary>
+    /// <param name="config">The whole model.</param>
+    /// <param name="mesh">The mesh.</param>
+    /// <param name="coordinate">The rank's place.</param>
+    /// <param name="adapters">Adapters to train while the model itself stays as it is; null to train the model.</param>
     /// <exception cref="ArgumentException">Heads, key/value heads or the inner size do not divide by the tensor width, or there are fewer layers than stages.</exception>
-    /// <exception cref="NotSupportedException">The model normalises queries and keys per head.</exception>
-    public static StageLayout Create(ModelConfig config, DeviceMesh mesh, MeshCoordinate coordinate)
+    public static StageLayout Create(ModelConfig config, DeviceMesh mesh, MeshCoordinate coordinate, LowRankAdapters? adapters = null)
     {
         ArgumentNullException.ThrowIfNull(config);
         ArgumentNullException.ThrowIfNull(mesh);
@@ -46,8 +60,6 @@ public sealed record StageLayout
             throw new ArgumentException(
                 $"{config.NumAttentionHeads} heads and {config.NumKeyValueHeads} key/value heads do not divide by a tensor width of {mesh.Tensor}.",
                 nameof(config));
-        if (config.QkNorm)
-            throw new NotSupportedException("Training does not support norms of queries and keys.");
 
         var layers = LayerPartition.Of(config.NumHiddenLayers, mesh.Pipeline, coordinate.Pipeline);
         var bundles = ImmutableArray.CreateBuilder<ParameterBundle>();
@@ -61,10 +73,18 @@ public sealed record StageLayout
             Add(BundleRole.QueryKeyValue, layer, weights[LlamaRole.Query], weights[LlamaRole.Key], weights[LlamaRole.Value]);
             if (config.AttentionBias)
                 Add(BundleRole.QueryKeyValueBias, layer, weights[LlamaRole.QueryBias], weights[LlamaRole.KeyBias], weights[LlamaRole.ValueBias]);
+            if (config.QkNorm)
+            {
+                Add(BundleRole.QueryNorm, layer, weights[LlamaRole.QueryNorm]);
+                Add(BundleRole.KeyNorm, layer, weights[LlamaRole.KeyNorm]);
+            }
+
             Add(BundleRole.AttentionOutput, layer, weights[LlamaRole.AttentionOutput]);
             Add(BundleRole.PostAttentionNorm, layer, weights[LlamaRole.PostAttentionNorm]);
             Add(BundleRole.GateUp, layer, weights[LlamaRole.Gate], weights[LlamaRole.Up]);
             Add(BundleRole.Down, layer, weights[LlamaRole.Down]);
+            if (adapters is not null)
+                AddAdapters(layer, adapters, weights);
         }
 
         if (coordinate.Pipeline == mesh.Pipeline - 1)
@@ -82,8 +102,21 @@ public sealed record StageLayout
             Mesh = mesh,
             Coordinate = coordinate,
             Layers = layers,
+            Adapters = adapters,
             Bundles = bundles.DrainToImmutable(),
         };
+
+        void AddAdapters(int layer, LowRankAdapters chosen, Dictionary<LlamaRole, LlamaParameter> weights)
+        {
+            foreach (var (a, b, roles) in AdapterBundles)
+            {
+                var factors = roles.Where(chosen.Targets.Contains).Select(role => chosen.FactorsOf(weights[role])).ToList();
+                if (factors.Count == 0)
+                    continue;
+                Add(a, layer, [.. factors.Select(factor => factor.A)]);
+                Add(b, layer, [.. factors.Select(factor => factor.B)]);
+            }
+        }
 
         void Add(BundleRole role, int? layer, params ReadOnlySpan<LlamaParameter> weights)
         {
@@ -101,6 +134,11 @@ public sealed record StageLayout
                 Layer = layer,
                 Parts = parts.DrainToImmutable(),
                 IsTiedCopy = role == BundleRole.Embedding && coordinate.Pipeline > 0,
+                IsTrained = adapters is null || weights[0].IsAdapter,
+
+                // Whole on every rank, but applied to the rank's own heads, or to a share of the inputs or outputs.
+                HasPartialGradient = mesh.Tensor > 1 && weights[0].Split == TensorSplit.Replicated
+                    && weights[0].Role is LlamaRole.QueryNorm or LlamaRole.KeyNorm or LlamaRole.AdapterA or LlamaRole.AdapterB,
             });
         }
     }
