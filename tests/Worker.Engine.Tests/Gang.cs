@@ -56,9 +56,9 @@ internal static class Gang
     /// <summary>Runs all ranks and gives how they ended; rethrows the failure that caused the others.</summary>
     public static IReadOnlyList<TrainingOutcome> Run(
         TrainingJobSpec spec, string artifacts, RecordingHost host, int attempt = 1, string? resumeFrom = null,
-        Func<ICollectiveWorld, ICollectiveWorld>? decorate = null)
+        Func<ICollectiveWorld, ICollectiveWorld>? decorate = null, int? ranks = null)
     {
-        var worlds = LoopbackWorld.CreateAll(spec.Parallelism.WorldSize, new CollectiveOptions { Timeout = TimeSpan.FromMinutes(2) });
+        var worlds = LoopbackWorld.CreateAll(ranks ?? spec.Parallelism.WorldSize, new CollectiveOptions { Timeout = TimeSpan.FromMinutes(2) });
         var outcomes = new TrainingOutcome[worlds.Count];
         var failures = new ConcurrentQueue<Exception>();
         var threads = worlds.Select(world => new Thread(() =>
@@ -68,7 +68,7 @@ internal static class Gang
                 try
                 {
                     TorchThreads.Set(1);
-                    var launch = Launch(spec, artifacts, world.Rank, attempt, resumeFrom);
+                    var launch = Launch(spec, artifacts, world.Rank, attempt, resumeFrom) with { WorldSize = world.Size };
                     outcomes[world.Rank] = new TrainingSession(decorate?.Invoke(world) ?? world, launch, spec, host, NullLogger.Instance).Run();
                 }
                 catch (Exception failure)

@@ -219,7 +219,6 @@ public static class JobSpecReader
 
     private static ResourceSpec ReadResources(SpecObject resources)
     {
-        resources.Know("elastic");
         resources.Choice("spot", JobChoices.Spot, "forbidden");
         foreach (var key in (ReadOnlySpan<string>)["ranks", "devices_per_rank"])
         {
@@ -236,8 +235,12 @@ public static class JobSpecReader
             DeviceMemoryBytes = resources.Size("device_memory", 1 << 20),
             MemoryBytes = resources.Size("memory", 1 << 20),
             TensorTopology = topology.Choice("tensor", JobChoices.TopologyLevels, "node"),
+            Elastic = resources.Has("elastic") ? ReadElastic(resources.Section("elastic")) : null,
         };
     }
+
+    private static ElasticSpec ReadElastic(SpecObject elastic) =>
+        new(elastic.Int("min_data", 1, 65_536, 1), elastic.OptionalInt("max_data", 1, 65_536));
 
     private static OutputSpec ReadOutput(SpecObject output, string? jobName, ViolationList violations)
     {

@@ -60,6 +60,18 @@ internal static class JobSpecRules
             layout.Schedule == PipelineSchedule.Interleaved || layout.VirtualStages == 1,
             ["parallelism.virtual_stages", "parallelism.schedule"],
             $"{layout.VirtualStages} virtual stages need the interleaved schedule; use 1.");
+        if (job.Resources.Elastic is { } elastic)
+            CheckElastic(layout.Data, elastic, violations);
+    }
+
+    private static void CheckElastic(int data, ElasticSpec elastic, ViolationList violations)
+    {
+        violations.Require(
+            elastic.MinData <= data, ["resources.elastic.min_data", "parallelism.data"],
+            $"{elastic.MinData} is more than parallelism.data ({data}); allowed is 1 to {data}.");
+        violations.Require(
+            elastic.MaxData is null || elastic.MaxData >= data, ["resources.elastic.max_data", "parallelism.data"],
+            $"{elastic.MaxData} is less than parallelism.data ({data}); use at least {data}, or remove the key.");
     }
 
     private static void CheckSplit(ModelSpec model, ParallelismSpec layout, ViolationList violations)

@@ -134,6 +134,14 @@ public static class JobSpecWriter
             json["device_memory"] = ByteSize.Format(deviceMemory);
         if (resources.MemoryBytes is { } memory)
             json["memory"] = ByteSize.Format(memory);
+        if (resources.Elastic is { } elastic)
+        {
+            var widths = new JsonObject { ["min_data"] = elastic.MinData };
+            if (elastic.MaxData is { } widest)
+                widths["max_data"] = widest;
+            json["elastic"] = widths;
+        }
+
         return json;
     }
 

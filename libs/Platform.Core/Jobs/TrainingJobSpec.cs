@@ -285,6 +285,9 @@ public sealed record ResourceSpec
 
     /// <summary>Level within which a tensor group must stay: <c>node</c>, <c>block</c>, <c>rack</c> or <c>zone</c>.</summary>
     public string TensorTopology { get; init; } = "node";
+
+    /// <summary>Other data-parallel widths at which the gang may run; null for none.</summary>
+    public ElasticSpec? Elastic { get; init; }
 }
 
 /// <summary>What happens after a failure.</summary>

@@ -32,7 +32,6 @@ internal static class UnavailableFeatures
         new("resources.device", Is("cuda"), "CUDA devices are not available yet; use cpu."),
         new("resources.topology.pipeline", Given, "Placing pipeline groups by topology is not available yet; remove the key."),
         new("resources.topology.data", Given, "Placing data groups by topology is not available yet; remove the key."),
-        new("resources.elastic", Given, "Elastic gangs are not available yet; remove this section."),
         new("resources.spot", Is("allowed"), "Spot nodes are not available yet; use forbidden or remove the key."),
     ];
 

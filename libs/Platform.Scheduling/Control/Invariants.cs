@@ -58,7 +58,7 @@ public static class Invariants
         if (gang.Attempt is { } attempt && gang.IsActive)
         {
             int[] ranks = [.. attempt.Members.SelectMany(member => member.Ranks).Select(rank => rank.Rank).Order()];
-            if (!ranks.SequenceEqual(Enumerable.Range(0, gang.Shape.Mesh.WorldSize)))
+            if (!ranks.SequenceEqual(Enumerable.Range(0, ranks.Length)) || !gang.Shape.AtEachWidth().Any(shape => shape.Mesh.WorldSize == ranks.Length))
             {
                 yield return $"{gang.Gang} attempt {attempt.Number} has ranks {string.Join(",", ranks)} of {gang.Shape.Mesh.WorldSize}.";
             }

@@ -21,6 +21,7 @@ public static class Feasibility
             return null;
         }
 
+        shape = shape.Narrowest();
         string needs = PendingDiagnosis.Needs(shape);
         int devices = cluster.Nodes.Sum(node => node.Devices.Count(device => device.Kind == shape.DeviceKind));
         if (devices == 0)

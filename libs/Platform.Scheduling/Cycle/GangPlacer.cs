@@ -12,8 +12,14 @@ internal static class GangPlacer
     /// <summary>Levels of the topology from narrow to wide.</summary>
     private static readonly string[] Levels = ["node", "block", "rack", "zone"];
 
-    /// <summary>Devices for every rank, or null when the gang does not fit as a whole.</summary>
-    public static GangPlacement? TryPlace(PendingGang gang, DeviceLedger ledger)
+    /// <summary>
+    /// Devices for every rank, or null when the gang does not fit as a whole. An elastic gang gets the widest of its widths
+    /// that fits.
+    /// </summary>
+    public static GangPlacement? TryPlace(PendingGang gang, DeviceLedger ledger) => gang.Shape.AtEachWidth()
+        .Select(shape => TryPlaceAtWidth(gang with { Shape = shape }, ledger)).FirstOrDefault(placement => placement is not null);
+
+    private static GangPlacement? TryPlaceAtWidth(PendingGang gang, DeviceLedger ledger)
     {
         if (gang.AvoidNodes.Count > 0
             && TryPlace(gang, [.. ledger.Nodes.Where(node => !gang.AvoidNodes.Contains(node.Node.Name))]) is { } elsewhere)

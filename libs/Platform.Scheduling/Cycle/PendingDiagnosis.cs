@@ -8,7 +8,9 @@ internal static class PendingDiagnosis
     /// <summary>The reason why the gang cannot be placed with what the ledger has free.</summary>
     public static PendingReason Explain(PendingGang gang, ClusterSnapshot cluster, DeviceLedger ledger)
     {
-        var shape = gang.Shape;
+        // An elastic gang waits for what it needs at least.
+        var shape = gang.Shape.Narrowest();
+        gang = gang with { Shape = shape };
         if (!cluster.Nodes.Any(node => node.Devices.Any(device => device.Kind == shape.DeviceKind)))
         {
             return new PendingReason(PendingCode.Capacity, $"It needs {Needs(shape)}, and no node has a {shape.DeviceKind} device.")
@@ -53,9 +55,10 @@ internal static class PendingDiagnosis
         string devices = shape.DeviceMilli == 1000
             ? $"{shape.DeviceSlots} {shape.DeviceKind} devices"
             : $"{shape.DeviceSlots} shares of {shape.DeviceMilli / 1000.0:0.###} {shape.DeviceKind} device";
-        return shape.Mesh.Tensor > 1
+        string grouped = shape.Mesh.Tensor > 1
             ? $"{devices} (tensor groups of {shape.Mesh.Tensor * shape.DevicesPerRank} within one {shape.TensorTopology})"
             : devices;
+        return shape.NarrowerData.Count > 0 ? $"{grouped}, or at least {shape.Narrowest().DeviceSlots}" : grouped;
     }
 
     private static PendingReason OutOfService(PendingGang gang, ClusterSnapshot cluster)

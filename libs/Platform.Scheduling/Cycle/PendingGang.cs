@@ -28,10 +28,16 @@ public sealed record GangShape
     /// <summary>Level within which each tensor group must stay: <c>node</c>, <c>block</c>, <c>rack</c> or <c>zone</c>.</summary>
     public string TensorTopology { get; init; } = "node";
 
-    /// <summary>The shape of a training job with its widths resolved.</summary>
-    public static GangShape Of(TrainingJobSpec spec) => new()
+    /// <summary>Data-parallel widths below that of <see cref="Mesh"/> at which an elastic gang may run, widest first.</summary>
+    public IReadOnlyList<int> NarrowerData { get; init; } = [];
+
+    /// <summary>The shape of a training job with its widths resolved; an elastic one at the widest of them.</summary>
+    public static GangShape Of(TrainingJobSpec spec) => Of(spec, ElasticSpec.WidthsOf(spec));
+
+    private static GangShape Of(TrainingJobSpec spec, IReadOnlyList<int> widths) => new()
     {
-        Mesh = new DeviceMesh(spec.Parallelism.Tensor, spec.Parallelism.Pipeline, spec.Parallelism.Data),
+        Mesh = new DeviceMesh(spec.Parallelism.Tensor, spec.Parallelism.Pipeline, widths[0]),
+        NarrowerData = [.. widths.Skip(1)],
         DeviceKind = spec.Resources.Device,
         DeviceMilli = spec.Resources.DeviceMilli,
         DeviceMemoryBytes = spec.Resources.DeviceMemoryBytes,
@@ -47,6 +53,13 @@ public sealed record GangShape
         DevicesPerRank = Math.Max(1, spec.Scaling.DevicesPerReplica / spec.Scaling.TensorParallel),
         DeviceMilli = spec.Scaling.DeviceMilli,
     };
+
+    /// <summary>The shape at each width at which the gang may run, widest first.</summary>
+    public IEnumerable<GangShape> AtEachWidth() =>
+        NarrowerData.Select(width => this with { Mesh = Mesh with { Data = width }, NarrowerData = [] }).Prepend(this with { NarrowerData = [] });
+
+    /// <summary>The shape at its narrowest width: what must be free for the gang to run at all.</summary>
+    public GangShape Narrowest() => AtEachWidth().Last();
 
     /// <summary>Devices (whole or shares) that the gang occupies.</summary>
     public int DeviceSlots => Mesh.WorldSize * DevicesPerRank;

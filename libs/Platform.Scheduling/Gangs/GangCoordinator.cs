@@ -52,7 +52,7 @@ public static partial class GangCoordinator
             Epoch = epoch,
             Phase = phase,
             Ranks = member.Ranks,
-            WorldSize = state.Shape.Mesh.WorldSize,
+            WorldSize = attempt.WorldSize,
             HostsRendezvous = HostsRendezvous(member),
             RendezvousAddress = phase == GangPhase.Prepare ? null : attempt.RendezvousAddress,
             Token = attempt.Token,
@@ -90,6 +90,11 @@ public static partial class GangCoordinator
             TraceParent = placed.TraceParent,
         };
         string from = state.LatestCheckpoint is { } checkpoint ? $" from step {checkpoint.Step}" : "";
+        if (attempt.WorldSize < state.Shape.Mesh.WorldSize)
+        {
+            from += $", at a data-parallel width of {attempt.WorldSize / (state.Shape.Mesh.Tensor * state.Shape.Mesh.Pipeline)} of {state.Shape.Mesh.Data}";
+        }
+
         return Changed(
             Enter(state with { Attempt = attempt, NotBefore = null }, GangStage.Preparing, now, $"Attempt {attempt.Number} prepares on {NodeNames(attempt)}{from}."));
     }

@@ -123,6 +123,10 @@ public sealed record AttemptState
     /// <summary>W3C context of the decision to place it.</summary>
     public string? TraceParent { get; init; }
 
+    /// <summary>Ranks of the attempt: an elastic gang may run with fewer than its shape has.</summary>
+    [JsonIgnore]
+    public int WorldSize => Members.Sum(member => member.Ranks.Count);
+
     /// <summary>Whether every member's devices are free.</summary>
     [JsonIgnore]
     public bool IsReleased => Members.All(member => member.Released);

@@ -115,7 +115,6 @@ public sealed class JobSpecRefusalTests
     [InlineData("lora", "{\"rank\":16}")]
     [InlineData("model.architecture", "\"qwen3\"")]
     [InlineData("resources.device", "\"cuda\"")]
-    [InlineData("resources.elastic", "{\"min_data\":1}")]
     [InlineData("resources.spot", "\"allowed\"")]
     [InlineData("resources.topology.pipeline", "\"block\"")]
     [InlineData("output.deploy.engine_config.dtype", "\"int8\"")]

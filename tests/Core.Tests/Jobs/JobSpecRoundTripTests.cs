@@ -104,7 +104,13 @@ public sealed class JobSpecRoundTripTests
             },
             Training = new TrainingSpec { Steps = steps, GlobalBatchSize = data * micro * batches, Seed = seed, Precision = precision, EvalEvery = extras ? 10 : 0 },
             Optimizer = new OptimizerSpec { Lr = lr, MinLr = lr / 3, Schedule = schedule, WarmupSteps = 20, Beta1 = lr, Eps = lr },
-            Resources = new ResourceSpec { DeviceMilli = share, DeviceMemoryBytes = extras ? memory : null, MemoryBytes = extras ? null : memory },
+            Resources = new ResourceSpec
+            {
+                DeviceMilli = share,
+                DeviceMemoryBytes = extras ? memory : null,
+                MemoryBytes = extras ? null : memory,
+                Elastic = batches % 3 == 0 ? null : new ElasticSpec(1, extras ? data + 1 : null),
+            },
             Output = extras
                 ? new OutputSpec { RegisterAs = deployment.Model, Deploy = deployment }
                 : new OutputSpec { Deploy = deployment with { Model = name } },

@@ -46,16 +46,18 @@ public sealed class TrainingSession
     private readonly ITrainingHost _host;
     private readonly ILogger _logger;
 
-    /// <summary>A session in a world of as many ranks as the job's layout has.</summary>
+    /// <summary>A session in a world of as many ranks as the job's layout has, or for an elastic job as one of its widths gives.</summary>
     /// <param name="world">All ranks.</param>
     /// <param name="launch">What the rank was told.</param>
     /// <param name="spec">The job.</param>
     /// <param name="host">Whom to talk to.</param>
     /// <param name="logger">Where rank 0 writes what happens.</param>
+    /// <exception cref="PlanRefusedException">The job does not run on so many ranks.</exception>
     public TrainingSession(ICollectiveWorld world, RankLaunch launch, TrainingJobSpec spec, ITrainingHost host, ILogger logger)
     {
         ArgumentNullException.ThrowIfNull(launch);
-        (_world, _launch, _spec, _host, _logger) = (world, launch, spec, host, logger);
+        ArgumentNullException.ThrowIfNull(world);
+        (_world, _launch, _spec, _host, _logger) = (world, launch, ElasticWidth.Of(spec, world.Size), host, logger);
     }
 
     /// <summary>Runs to the end, or until somebody asks to stop.</summary>
@@ -67,8 +69,6 @@ public sealed class TrainingSession
     public TrainingOutcome Run()
     {
         var layout = _spec.Parallelism;
-        if (layout.Auto || layout.WorldSize != _world.Size)
-            throw new PlanRefusedException([new("parallelism", $"The layout has {layout.WorldSize} ranks and the gang {_world.Size}.")]);
         using var groups = ParallelGroups.Create(_world, new DeviceMesh(layout.Tensor, layout.Pipeline, layout.Data), _spec.Model.TieWordEmbeddings);
 
         using var dataset = Prepare(groups);
