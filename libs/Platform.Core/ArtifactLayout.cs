@@ -17,4 +17,10 @@ public static class ArtifactLayout
 
     /// <summary>Imported model.</summary>
     public static string Model(string model, int version) => $"models/{model}/{version}";
+
+    /// <summary>Timeline of a rank's last steps: one Chrome trace event per line.</summary>
+    /// <param name="gang">Gang of the job, <c>jobs/{job}</c>.</param>
+    /// <param name="attempt">Attempt.</param>
+    /// <param name="rank">Rank.</param>
+    public static string Trace(string gang, int attempt, int rank) => $"{gang}/{attempt}/trace/rank-{rank}.jsonl";
 }

@@ -1,3 +1,4 @@
+using Platform.Core.Gangs;
 using Prometheus;
 
 namespace Platform.Scheduler;
@@ -46,6 +47,37 @@ internal static class SchedulerMetrics
     public static readonly Histogram TrainingStepSeconds = Metrics.CreateHistogram(
         "platform_training_step_seconds", "Wall time of optimizer steps.", new HistogramConfiguration { Buckets = Histogram.ExponentialBuckets(0.005, 2, 16) });
 
+    public static readonly Gauge TrainingStepPartSeconds = Metrics.CreateGauge(
+        "platform_training_step_part_seconds", "Seconds of the last step by what they went to, mean over ranks.", "job", "part");
+
+    public static readonly Gauge TrainingUtilization = Metrics.CreateGauge(
+        "platform_training_mfu_ratio", "Model FLOPs of the last step over what the devices could have done (6 per weight and token, and causal attention).", "job");
+
+    public static readonly Gauge TrainingLiveTensorBytes = Metrics.CreateGauge(
+        "platform_training_live_tensor_bytes", "Live tensor bytes of the fullest rank at their highest.", "job");
+
+    /// <summary>Shows where the last step's time went and what the ranks measured.</summary>
+    public static void ObserveFigures(string job, IReadOnlyList<StepMetrics> points)
+    {
+        if (points.LastOrDefault(point => point.Parts is not null) is { Parts: { } parts } last)
+        {
+            foreach (var (part, seconds) in parts.All())
+            {
+                TrainingStepPartSeconds.WithLabels(job, NameOf(part)).Set(seconds);
+            }
+
+            if (last.ModelFlopsUtilization is { } utilization)
+            {
+                TrainingUtilization.WithLabels(job).Set(utilization);
+            }
+        }
+
+        if (points.LastOrDefault(point => point.Measurement is not null)?.Measurement is { LiveTensorBytes.Count: > 0 } measured)
+        {
+            TrainingLiveTensorBytes.WithLabels(job).Set(measured.LiveTensorBytes.Max());
+        }
+    }
+
     /// <summary>A job ended: its series end too, so that their number is bounded by the jobs that run.</summary>
     public static void Forget(string job)
     {
@@ -54,5 +86,13 @@ internal static class SchedulerMetrics
         TrainingTokensPerSecond.RemoveLabelled(job);
         TrainingStep.RemoveLabelled(job);
         TrainingCheckpointStep.RemoveLabelled(job);
+        TrainingUtilization.RemoveLabelled(job);
+        TrainingLiveTensorBytes.RemoveLabelled(job);
+        foreach (var part in Enum.GetValues<StepPart>())
+        {
+            TrainingStepPartSeconds.RemoveLabelled(job, NameOf(part));
+        }
     }
+
+    private static string NameOf(StepPart part) => part.ToString().ToLowerInvariant();
 }

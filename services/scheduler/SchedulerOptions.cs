@@ -45,6 +45,12 @@ public sealed class SchedulerOptions : IValidatedOptions
     /// <summary>Refuse jobs whose local data does not exist on this machine.</summary>
     public bool CheckDataPaths { get; set; } = true;
 
+    /// <summary>
+    /// Price of a device for an hour, by kind of device (<c>cpu</c>, <c>cuda</c>, or a GPU such as <c>h100</c>), in any
+    /// currency; plans and finished jobs then say what they cost.
+    /// </summary>
+    public Dictionary<string, double> DevicePricePerHour { get; set; } = [];
+
     /// <inheritdoc/>
     public IEnumerable<Violation> Validate()
     {
@@ -67,6 +73,11 @@ public sealed class SchedulerOptions : IValidatedOptions
             {
                 yield return new Violation(name, $"Expected more than 0, found {value}.");
             }
+        }
+
+        foreach (var (kind, price) in DevicePricePerHour.Where(entry => !(entry.Value >= 0)))
+        {
+            yield return new Violation($"{nameof(DevicePricePerHour)}:{kind}", $"Expected 0 or more, found {price}.");
         }
 
         if (LeaseSkewSeconds < 0)

@@ -8,7 +8,7 @@ namespace Platform.Protos.Tests;
 public sealed partial class PublicApiTests
 {
     [Theory]
-    [InlineData("JobService", "CreateJob GetJob ListJobs CancelJob PauseJob ResumeJob UpdateJob WatchJob* StreamLogs* GetMetrics ExplainJob PlanJob")]
+    [InlineData("JobService", "CreateJob GetJob ListJobs CancelJob PauseJob ResumeJob UpdateJob WatchJob* StreamLogs* GetMetrics ExplainJob PlanJob GetTrace*")]
     [InlineData("ModelService", "ListModels GetModel ImportModel ExportModel DeleteModel")]
     [InlineData("DeploymentService", "CreateDeployment GetDeployment ListDeployments UpdateDeployment DeleteDeployment WatchDeployment*")]
     [InlineData("InferenceService", "Generate* Chat* Embed Tokenize")]

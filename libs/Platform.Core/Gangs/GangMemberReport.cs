@@ -130,7 +130,17 @@ public sealed record GangMemberReport
 /// <param name="StepSeconds">Wall time of the step.</param>
 /// <param name="EvalLoss">Held-out loss, if this step evaluated.</param>
 public sealed record StepMetrics(
-    int Step, double Loss, double GradNorm, double TokensPerSecond, double LearningRate, double StepSeconds, double? EvalLoss = null);
+    int Step, double Loss, double GradNorm, double TokensPerSecond, double LearningRate, double StepSeconds, double? EvalLoss = null)
+{
+    /// <summary>Where the time went, mean over ranks.</summary>
+    public StepParts? Parts { get; init; }
+
+    /// <summary>Model FLOPs of the step over what the devices could have done in its time.</summary>
+    public double? ModelFlopsUtilization { get; init; }
+
+    /// <summary>What the ranks have measured so far; on some steps only.</summary>
+    public RunMeasurement? Measurement { get; init; }
+}
 
 /// <summary>Progress of an attempt, batched by the agent of rank 0. Losing one costs a few points until the next.</summary>
 public sealed record GangProgressReport

@@ -115,6 +115,21 @@ internal sealed class ReportBuffer(RankLaunch launch)
             proto.EvalLoss = evalLoss;
         }
 
+        if (point.Parts is { } parts)
+        {
+            proto.Parts = GangJson.Write(parts);
+        }
+
+        if (point.ModelFlopsUtilization is { } utilization)
+        {
+            proto.ModelFlopsUtilization = utilization;
+        }
+
+        if (point.Measurement is { } measurement)
+        {
+            proto.Measurement = GangJson.Write(measurement);
+        }
+
         return proto;
     }
 

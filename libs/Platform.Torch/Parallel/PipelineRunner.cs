@@ -1,4 +1,6 @@
+using Platform.Core.Gangs;
 using Platform.Core.Jobs;
+using Platform.Torch.Timelines;
 using TorchSharp;
 using Tensor = TorchSharp.torch.Tensor;
 
@@ -24,8 +26,11 @@ public sealed record MicroBatch(Tensor Tokens_N, Tensor Targets_N, int Sequences
 /// <param name="groups">The rank's groups.</param>
 /// <param name="stage">The rank's part of the model.</param>
 /// <param name="schedule">Order of the work.</param>
-public sealed class PipelineRunner(ParallelGroups groups, ParallelStage stage, PipelineSchedule schedule)
+/// <param name="recorder">Takes where the time goes; null for nobody.</param>
+public sealed class PipelineRunner(ParallelGroups groups, ParallelStage stage, PipelineSchedule schedule, StepRecorder? recorder = null)
 {
+    private readonly StepRecorder _recorder = recorder ?? new StepRecorder(1);
+
     /// <summary>
     /// Adds the gradients of a step's micro-batches to the store.
     /// </summary>
@@ -45,14 +50,16 @@ public sealed class PipelineRunner(ParallelGroups groups, ParallelStage stage, P
                 using var scope = torch.NewDisposeScope();
                 if (action.Kind == PipelineActionKind.Forward)
                 {
-                    var microBatch = load(action.MicroBatch);
+                    var microBatch = Load(load, action.MicroBatch);
                     var tape = new ActivationTape();
                     inFlight.Add(action.MicroBatch, (tape, microBatch.Sequences));
+                    using var forward = _recorder.Begin(StepPart.Compute, "forward", action.MicroBatch);
                     lossSum += Forward(microBatch, lossScale, tape);
                     continue;
                 }
 
                 var (kept, sequences) = inFlight[action.MicroBatch];
+                using var backward = _recorder.Begin(StepPart.Compute, "backward", action.MicroBatch);
                 Backward(sequences, kept);
                 inFlight.Remove(action.MicroBatch);
                 kept.Dispose();
@@ -85,6 +92,12 @@ public sealed class PipelineRunner(ParallelGroups groups, ParallelStage stage, P
         using var sums = stage.Evaluate(hidden, microBatch.Targets_N)
             .view(microBatch.Sequences, stage.SequenceLength).sum(1, type: torch.ScalarType.Float64);
         return TensorMemory.Span<double>(sums).ToArray();
+    }
+
+    private MicroBatch Load(Func<int, MicroBatch> load, int number)
+    {
+        using var span = _recorder.Begin(StepPart.Data, "load", number);
+        return load(number);
     }
 
     private double Forward(MicroBatch microBatch, double lossScale, ActivationTape tape)

@@ -53,4 +53,8 @@ public sealed class ForwardedJobService(JobService.JobServiceClient scheduler, F
     /// <inheritdoc/>
     public override Task StreamLogs(StreamLogsRequest request, IServerStreamWriter<StreamLogsResponse> responseStream, ServerCallContext context) =>
         forward.StreamAsync(request, responseStream, context, scheduler.StreamLogs);
+
+    /// <inheritdoc/>
+    public override Task GetTrace(GetTraceRequest request, IServerStreamWriter<GetTraceResponse> responseStream, ServerCallContext context) =>
+        forward.StreamAsync(request, responseStream, context, scheduler.GetTrace);
 }

@@ -11,7 +11,7 @@ using Platform.V1;
 namespace Platform.Scheduler.Adapters;
 
 /// <summary>Reads jobs as they were last committed.</summary>
-internal sealed class JobReader(IDbContextFactory<SchedulerDbContext> factory, ControlView view)
+internal sealed class JobReader(IDbContextFactory<SchedulerDbContext> factory, ControlView view, SchedulerOptions options, TimeProvider time)
 {
     /// <summary>A job with its gang; throws when there is none.</summary>
     /// <exception cref="NotFoundException">There is no such job.</exception>
@@ -20,7 +20,15 @@ internal sealed class JobReader(IDbContextFactory<SchedulerDbContext> factory, C
         RequireLeading();
         await using var db = await factory.CreateDbContextAsync(cancellationToken);
         var found = await Query(db).Where(entry => entry.Job.Project == project && entry.Job.Id == id).SingleOrDefaultAsync(cancellationToken);
-        return found is null ? throw new NotFoundException(ResourceNames.Job(project, id)) : Read(found);
+        if (found is null)
+        {
+            throw new NotFoundException(ResourceNames.Job(project, id));
+        }
+
+        var (job, gang) = Read(found);
+        var attempts = await db.Attempts.AsNoTracking().Where(attempt => attempt.Gang == gang.Gang).ToListAsync(cancellationToken);
+        JobFigures.AddCost(job, gang, attempts, options.DevicePricePerHour, time.GetUtcNow());
+        return (job, gang);
     }
 
     /// <summary>A page of jobs, newest first, and the token of the next.</summary>

@@ -28,6 +28,7 @@ internal static class ProgressRecorder
             SchedulerMetrics.TrainingGradNorm.WithLabels(job).Set(last.GradNorm);
             SchedulerMetrics.TrainingTokensPerSecond.WithLabels(job).Set(last.TokensPerSecond);
             SchedulerMetrics.TrainingStep.WithLabels(job).Set(last.Step);
+            SchedulerMetrics.ObserveFigures(job, report.Points);
         }
 
         control.Write((db, cancellationToken) => StoreAsync(db, job, report, cancellationToken));
@@ -41,13 +42,15 @@ internal static class ProgressRecorder
         var points = report.Points.Where(point => double.IsFinite(point.Loss) && double.IsFinite(point.GradNorm)).ToList();
         foreach (var point in points)
         {
+            string? parts = point.Parts is { } split ? GangJson.Write(split) : null;
             await db.Database.ExecuteSqlAsync(
                 $"""
-                INSERT INTO metric_points ("Job", "Step", "Loss", "GradNorm", "TokensPerSecond", "LearningRate", "StepSeconds", "EvalLoss")
-                VALUES ({job}, {point.Step}, {point.Loss}, {point.GradNorm}, {point.TokensPerSecond}, {point.LearningRate}, {point.StepSeconds}, {point.EvalLoss})
+                INSERT INTO metric_points ("Job", "Step", "Loss", "GradNorm", "TokensPerSecond", "LearningRate", "StepSeconds", "EvalLoss", "Parts", "Utilization")
+                VALUES ({job}, {point.Step}, {point.Loss}, {point.GradNorm}, {point.TokensPerSecond}, {point.LearningRate}, {point.StepSeconds}, {point.EvalLoss}, {parts}, {point.ModelFlopsUtilization})
                 ON CONFLICT ("Job", "Step") DO UPDATE SET "Loss" = excluded."Loss", "GradNorm" = excluded."GradNorm",
                     "TokensPerSecond" = excluded."TokensPerSecond", "LearningRate" = excluded."LearningRate",
-                    "StepSeconds" = excluded."StepSeconds", "EvalLoss" = excluded."EvalLoss"
+                    "StepSeconds" = excluded."StepSeconds", "EvalLoss" = excluded."EvalLoss",
+                    "Parts" = excluded."Parts", "Utilization" = excluded."Utilization"
                 """,
                 cancellationToken);
         }
@@ -67,6 +70,7 @@ internal static class ProgressRecorder
             row.Loss = last.Loss;
             row.TokensPerSecond = last.TokensPerSecond;
             row.StepSeconds = last.StepSeconds;
+            row.Measured = points.LastOrDefault(point => point.Measurement is not null)?.Measurement is { } measured ? GangJson.Write(measured) : row.Measured;
             row.FirstLoss = points.FirstOrDefault(point => point.Step == 1)?.Loss ?? row.FirstLoss ?? points.MinBy(point => point.Step)!.Loss;
         }
     }

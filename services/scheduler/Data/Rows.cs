@@ -87,6 +87,9 @@ internal sealed class JobRow
 
     public string? Model { get; set; }
 
+    /// <summary>What the planner predicted: <c>platform.v1.RunFigures</c> as JSON.</summary>
+    public string? Predicted { get; set; }
+
     public long CreatedUnixMs { get; set; }
 }
 
@@ -108,6 +111,9 @@ internal sealed class ProgressRow
     public double? TokensPerSecond { get; set; }
 
     public double? StepSeconds { get; set; }
+
+    /// <summary>What the ranks measured: <c>RunMeasurement</c> as JSON.</summary>
+    public string? Measured { get; set; }
 }
 
 /// <summary>One optimizer step of a job.</summary>
@@ -128,6 +134,11 @@ internal sealed class MetricPointRow
     public double StepSeconds { get; set; }
 
     public double? EvalLoss { get; set; }
+
+    /// <summary>Where the time went: <c>StepParts</c> as JSON.</summary>
+    public string? Parts { get; set; }
+
+    public double? Utilization { get; set; }
 }
 
 /// <summary>A checkpoint that was committed.</summary>

@@ -11,12 +11,21 @@ namespace Platform.Scheduler.Data;
 internal static class SchemaSetup
 {
     /// <summary>Version that this program reads and writes.</summary>
-    public const int Version = 1;
+    public const int Version = 2;
 
     private const int Tries = 10;
 
-    /// <summary>SQL that leads from the version before each key to it. The first release needs none.</summary>
-    private static readonly IReadOnlyDictionary<int, string> Steps = new Dictionary<int, string>();
+    /// <summary>SQL that leads from the version before each key to it; both databases take it.</summary>
+    private static readonly IReadOnlyDictionary<int, string> Steps = new Dictionary<int, string>
+    {
+        // Figures of runs: predicted, measured, and of each step.
+        [2] = """
+            ALTER TABLE jobs ADD COLUMN "Predicted" TEXT NULL;
+            ALTER TABLE progress ADD COLUMN "Measured" TEXT NULL;
+            ALTER TABLE metric_points ADD COLUMN "Parts" TEXT NULL;
+            ALTER TABLE metric_points ADD COLUMN "Utilization" DOUBLE PRECISION NULL;
+            """,
+    };
 
     /// <summary>Creates or upgrades the schema. Several processes may do so at once: one wins, the others find it done.</summary>
     /// <exception cref="UnavailableException">The database cannot be reached or is of a newer version.</exception>

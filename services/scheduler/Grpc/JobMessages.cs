@@ -42,6 +42,7 @@ internal static class JobMessages
             Model = row.Model is null ? "" : ResourceNames.Model(row.Project, row.Model),
             CheckpointStep = gang.LatestCheckpoint?.Step ?? 0,
         };
+        JobFigures.AddTo(job, row, gang, progress);
         job.PastFailures.AddRange(gang.PastFailures.Select(FailureOf));
         job.Ranks.AddRange((gang.Attempt?.Members ?? []).SelectMany(member => member.Ranks.Select(rank => new RankStatus
         {

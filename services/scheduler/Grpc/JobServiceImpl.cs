@@ -16,7 +16,7 @@ namespace Platform.Scheduler.Grpc;
 
 /// <summary>Jobs, as their owners see them.</summary>
 internal sealed class JobServiceImpl(
-    ControlLoop loop, JobReader jobs, JobSubmission submission, JobLogs logs, ChangeFeed feed, ControlView view) : JobService.JobServiceBase
+    ControlLoop loop, JobReader jobs, JobSubmission submission, JobLogs logs, JobTraces traces, ChangeFeed feed, ControlView view) : JobService.JobServiceBase
 {
     private static readonly System.Diagnostics.ActivitySource Source = new("Platform.Scheduler");
 
@@ -129,6 +129,12 @@ internal sealed class JobServiceImpl(
         await logs.StreamAsync(project, id, request.HasRank ? request.Rank : null, request.Follow, request.Tail, responseStream, context.CancellationToken);
     }
 
+    public override async Task GetTrace(GetTraceRequest request, IServerStreamWriter<GetTraceResponse> responseStream, ServerCallContext context)
+    {
+        var (project, id) = Requests.Name(request.Name, "jobs");
+        await traces.StreamAsync(project, id, responseStream, context.CancellationToken);
+    }
+
     public override async Task<GetMetricsResponse> GetMetrics(GetMetricsRequest request, ServerCallContext context)
     {
         var (project, id) = Requests.Name(request.Name, "jobs");
@@ -150,6 +156,7 @@ internal sealed class JobServiceImpl(
                 point.EvalLoss = eval;
             }
 
+            JobFigures.AddTo(point, row);
             response.Points.Add(point);
         }
 

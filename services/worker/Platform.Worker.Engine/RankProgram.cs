@@ -96,7 +96,7 @@ public static class RankProgram
             status.InProgress ? (DateTimeOffset.UtcNow - status.Since).TotalSeconds : 0))];
         try
         {
-            var outcome = await OnModelThreadAsync(launch, world, () => new TrainingSession(world, launch, spec, host, logger).Run());
+            var outcome = await OnModelThreadAsync(launch, world, () => new TrainingSession(world, launch, spec, host, logger) { OwnsProcess = true }.Run());
             await link.FlushAsync(CancellationToken.None);
             return outcome;
         }

@@ -17,9 +17,11 @@ internal sealed class TestCluster : IAsyncDisposable
     private readonly List<FakeAgent> agents = [];
     private readonly List<(WebApplication App, GrpcChannel Channel)> schedulers = [];
     private readonly string[] database;
+    private readonly string[] options;
 
-    private TestCluster(string[]? database, IMessageBus? bus)
+    private TestCluster(string[]? database, IMessageBus? bus, string[] options)
     {
+        this.options = options;
         Bus = bus ?? MassTransitBus.InMemory(NullLoggerFactory.Instance);
         this.database = database ?? ["--Database:Provider", "sqlite", "--Database:ConnectionString", $"Data Source={Path.Combine(directory, "scheduler.db")}"];
         ArtifactRoot = Path.Combine(directory, "artifacts");
@@ -45,9 +47,9 @@ internal sealed class TestCluster : IAsyncDisposable
 
     public ClusterService.ClusterServiceClient Nodes => new(Channel);
 
-    public static async Task<TestCluster> StartAsync(int nodes = 2, int devices = 4, string[]? database = null, IMessageBus? bus = null)
+    public static async Task<TestCluster> StartAsync(int nodes = 2, int devices = 4, string[]? database = null, IMessageBus? bus = null, string[]? options = null)
     {
-        var cluster = new TestCluster(database, bus);
+        var cluster = new TestCluster(database, bus, options ?? []);
         if (cluster.Bus is MassTransitBus transport)
         {
             await transport.StartAsync(CancellationToken.None);
@@ -79,6 +81,7 @@ internal sealed class TestCluster : IAsyncDisposable
                 .. database, "--Artifacts:Root", ArtifactRoot, "--Scheduler:Listen", "127.0.0.1:0", "--Scheduler:MetricsListen", "127.0.0.1:0",
                 "--Scheduler:LeaseSeconds", "3", "--Scheduler:LeaseSkewSeconds", "0.3", "--Scheduler:LeaderLeaseSeconds", "5",
                 "--Scheduler:TickSeconds", "0.05", "--Scheduler:BackoffSeconds", "0.1", "--Scheduler:PrepareSeconds", "10", "--Logging:LogLevel:Default", "Warning",
+                .. options,
             ],
             builder => builder.Services.UseSharedBus(Bus));
         await app.StartAsync();

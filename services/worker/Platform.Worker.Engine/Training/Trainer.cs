@@ -1,7 +1,9 @@
+using Platform.Core.Gangs;
 using Platform.Core.Jobs;
 using Platform.Torch.Parallel;
 using Platform.Torch.Parallel.Layers;
 using Platform.Torch.Parallel.Parameters;
+using Platform.Torch.Timelines;
 using Platform.Worker.Engine.Data;
 using Platform.Worker.Engine.Planning;
 
@@ -13,7 +15,9 @@ namespace Platform.Worker.Engine.Training;
 /// <param name="LearningRate">Learning rate of the update.</param>
 /// <param name="Stops">Ranks that were asked to stop.</param>
 /// <param name="StopsWithCheckpoint">Those of them that are to save a checkpoint.</param>
-public readonly record struct StepResult(double Loss, double GradientNorm, double LearningRate, int Stops, int StopsWithCheckpoint);
+/// <param name="Parts">Where the time went since they agreed on the step before, mean over ranks.</param>
+public readonly record struct StepResult(
+    double Loss, double GradientNorm, double LearningRate, int Stops, int StopsWithCheckpoint, StepParts Parts);
 
 /// <summary>The loss or the gradient of a step is not finite; weights are those before it.</summary>
 public sealed class DivergedException : Exception
@@ -31,6 +35,7 @@ public sealed class DivergedException : Exception
 public sealed class Trainer : IDisposable
 {
     private const int MostEvaluatedSequences = 256;
+    private const int AgreedFigures = 4;
 
     private readonly TrainingPlan _plan;
     private readonly ParallelGroups _groups;
@@ -39,18 +44,21 @@ public sealed class Trainer : IDisposable
     private readonly ParallelStage _stage;
     private readonly PipelineRunner _runner;
     private readonly ParallelAdamW _optimizer;
+    private readonly StepRecorder _recorder;
 
     /// <summary>Allocates the rank's tensors; <see cref="Parameters"/> are zero until they are initialised or read.</summary>
     /// <param name="plan">What to train.</param>
     /// <param name="groups">The rank's groups.</param>
     /// <param name="tokens">The data.</param>
+    /// <param name="recorder">Takes where the time goes; null for nobody.</param>
     /// <exception cref="InputUnreadableException">The data are too short.</exception>
-    public Trainer(TrainingPlan plan, ParallelGroups groups, TokenFile tokens)
+    public Trainer(TrainingPlan plan, ParallelGroups groups, TokenFile tokens, StepRecorder? recorder = null)
     {
         ArgumentNullException.ThrowIfNull(plan);
         ArgumentNullException.ThrowIfNull(groups);
         ArgumentNullException.ThrowIfNull(tokens);
         (_plan, _groups, _tokens) = (plan, groups, tokens);
+        _recorder = recorder ?? new StepRecorder(1);
         var spec = plan.Spec;
         _order = OrderOf(spec, tokens);
         Parameters = new ParameterStore(StageLayout.Create(plan.Model, plan.Mesh, groups.Coordinate), spec.Training.Precision switch
@@ -67,7 +75,7 @@ public sealed class Trainer : IDisposable
             "full" => ActivationCheckpointing.Full,
             _ => throw new ArgumentOutOfRangeException(nameof(plan)),
         });
-        _runner = new PipelineRunner(groups, _stage, spec.Parallelism.Schedule);
+        _runner = new PipelineRunner(groups, _stage, spec.Parallelism.Schedule, _recorder);
         var optimizer = spec.Optimizer;
         _optimizer = new ParallelAdamW(groups, Parameters, new AdamWSettings(
             optimizer.Beta1, optimizer.Beta2, optimizer.Eps, optimizer.WeightDecay, optimizer.GradClip));
@@ -93,17 +101,18 @@ public sealed class Trainer : IDisposable
         var lossSum = _runner.Train(_plan.MicroBatches, i => Load(mine.AsSpan(i * micro, micro)), 1.0 / _plan.TokensPerStep);
         _optimizer.ReduceGradients();
 
-        Span<double> sums =
-        [
-            _groups.Coordinate.Tensor == 0 ? lossSum : 0, _optimizer.SquaredNormShare(), stops ? 1 : 0, stopsWithCheckpoint ? 1 : 0,
-        ];
+        Span<double> sums = stackalloc double[AgreedFigures + StepParts.Count];
+        (sums[0], sums[1]) = (_groups.Coordinate.Tensor == 0 ? lossSum : 0, SquaredNormShare());
+        (sums[2], sums[3]) = (stops ? 1 : 0, stopsWithCheckpoint ? 1 : 0);
+        _recorder.TakePeriod(sums[AgreedFigures..]);
         _groups.World.AllReduceSum(sums);
         var (loss, norm) = (sums[0] / _plan.TokensPerStep, Math.Sqrt(sums[1]));
         if (!double.IsFinite(loss) || !double.IsFinite(norm))
             throw new DivergedException(step, loss, norm);
         var rate = LearningRate.At(_plan.Spec.Optimizer, training.Steps, step);
-        _optimizer.Update(step, rate, norm);
-        return new StepResult(loss, norm, rate, (int)sums[2], (int)sums[3]);
+        using (_recorder.Begin(StepPart.Optimizer, "update"))
+            _optimizer.Update(step, rate, norm);
+        return new StepResult(loss, norm, rate, (int)sums[2], (int)sums[3], StepParts.Of(sums[AgreedFigures..], _plan.Mesh.WorldSize));
     }
 
     /// <summary>Mean cross-entropy per token over held-out sequences (at most 256), in nats; every rank calls this.</summary>
@@ -132,6 +141,12 @@ public sealed class Trainer : IDisposable
     {
         _stage.Dispose();
         Parameters.Dispose();
+    }
+
+    private double SquaredNormShare()
+    {
+        using var span = _recorder.Begin(StepPart.Optimizer, "norm");
+        return _optimizer.SquaredNormShare();
     }
 
     private static DataOrder OrderOf(TrainingJobSpec spec, TokenFile tokens)

@@ -11,8 +11,10 @@ using Platform.Torch;
 using Platform.Torch.Collectives;
 using Platform.Torch.Parallel;
 using Platform.Torch.Parallel.Checkpoints;
+using Platform.Torch.Timelines;
 using Platform.Worker.Engine.Checkpoints;
 using Platform.Worker.Engine.Data;
+using Platform.Worker.Engine.Measuring;
 using Platform.Worker.Engine.Planning;
 
 namespace Platform.Worker.Engine.Training;
@@ -60,6 +62,9 @@ public sealed class TrainingSession
         (_world, _launch, _spec, _host, _logger) = (world, launch, ElasticWidth.Of(spec, world.Size), host, logger);
     }
 
+    /// <summary>The rank is alone in its process, so that the process's memory can be measured as its own.</summary>
+    public bool OwnsProcess { get; init; }
+
     /// <summary>Runs to the end, or until somebody asks to stop.</summary>
     /// <exception cref="PlanRefusedException">The job asks for something that this engine cannot do.</exception>
     /// <exception cref="InputUnreadableException">Data or tokenizer cannot be read.</exception>
@@ -69,21 +74,31 @@ public sealed class TrainingSession
     public TrainingOutcome Run()
     {
         var layout = _spec.Parallelism;
-        using var groups = ParallelGroups.Create(_world, new DeviceMesh(layout.Tensor, layout.Pipeline, layout.Data), _spec.Model.TieWordEmbeddings);
+        using var gauge = new RankGauge(OwnsProcess);
+        using var world = new RecordingWorld(_world, gauge.Recorder);
+        using var groups = ParallelGroups.Create(world, new DeviceMesh(layout.Tensor, layout.Pipeline, layout.Data), _spec.Model.TieWordEmbeddings);
 
         using var dataset = Prepare(groups);
         if (dataset is null)
             return TrainingOutcome.Stopped;
         var plan = Resolve(dataset);
-        using var trainer = new Trainer(plan, groups, dataset.Tokens);
+        using var trainer = new Trainer(plan, groups, dataset.Tokens, gauge.Recorder);
         var saver = new CheckpointSaver(_launch, plan, groups, _host);
         var (done, loss, saved) = Begin(trainer, saver);
 
         if (done < _spec.Training.Steps)
         {
-            var outcome = Train(trainer, saver, plan, done, ref loss, ref saved);
-            if (outcome == TrainingOutcome.Stopped)
-                return outcome;
+            gauge.MeasurePeak(plan, groups.World);
+            try
+            {
+                var outcome = Train(trainer, saver, plan, groups, gauge, done, ref loss, ref saved);
+                if (outcome == TrainingOutcome.Stopped)
+                    return outcome;
+            }
+            finally
+            {
+                gauge.WriteTimeline(_launch, groups, isLast: true);
+            }
         }
 
         if (saved is null)
@@ -139,7 +154,7 @@ public sealed class TrainingSession
     }
 
     private TrainingOutcome Train(
-        Trainer trainer, CheckpointSaver saver, TrainingPlan plan, int done, ref double loss, ref string? saved)
+        Trainer trainer, CheckpointSaver saver, TrainingPlan plan, ParallelGroups groups, RankGauge gauge, int done, ref double loss, ref string? saved)
     {
         var (training, every) = (_spec.Training, _spec.Checkpoint.EverySteps);
         _host.Progress("training", (double)done / training.Steps);
@@ -147,18 +162,23 @@ public sealed class TrainingSession
         {
             var begun = Stopwatch.GetTimestamp();
             var stop = _host.Stop;
+            gauge.Recorder.BeginStep(step);
             var result = trainer.Step(step, stop is not null, stop?.Checkpoint == true);
             var seconds = Stopwatch.GetElapsedTime(begun).TotalSeconds;
             loss = result.Loss;
             var isEvaluated = training.EvalEvery > 0 && trainer.CanEvaluate && (step % training.EvalEvery == 0 || step == training.Steps);
-            double? evalLoss = isEvaluated ? trainer.Evaluate() : null;
+            double? evalLoss = isEvaluated ? Evaluate(trainer, gauge) : null;
+            var utilization = gauge.Add(plan, seconds, result.Parts);
+            var measurement = RankGauge.IsDue(step, training.Steps) ? gauge.Exchange(plan, groups.World) : null;
             if (_launch.Rank == 0)
                 Report(new StepMetrics(
-                    step, loss, result.GradientNorm, plan.TokensPerStep / seconds, result.LearningRate, seconds, evalLoss), training.Steps);
+                    step, loss, result.GradientNorm, plan.TokensPerStep / seconds, result.LearningRate, seconds, evalLoss)
+                { Parts = result.Parts, ModelFlopsUtilization = utilization, Measurement = measurement }, training.Steps);
+            gauge.WriteTimeline(_launch, groups, isLast: false);
 
             var stops = result.Stops > 0;
             if (step == training.Steps || (every > 0 && step % every == 0) || (stops && result.StopsWithCheckpoint > 0))
-                saved = Save(trainer, saver, step, loss);
+                saved = Save(trainer, saver, gauge, step, loss);
             if (stops && step < training.Steps)
                 return TrainingOutcome.Stopped;
             if (step < training.Steps)
@@ -176,8 +196,15 @@ public sealed class TrainingSession
             RankLog.Evaluated(_logger, point.Step, held);
     }
 
-    private string Save(Trainer trainer, CheckpointSaver saver, int step, double loss)
+    private static double Evaluate(Trainer trainer, RankGauge gauge)
     {
+        using var span = gauge.Recorder.Begin(StepPart.Other, "evaluate");
+        return trainer.Evaluate();
+    }
+
+    private string Save(Trainer trainer, CheckpointSaver saver, RankGauge gauge, int step, double loss)
+    {
+        using var pause = gauge.Recorder.Begin(StepPart.Checkpoint, "checkpoint");
         using var span = RankTelemetry.Source.StartActivity("checkpoint");
         span?.SetTag("step", step);
         _host.Progress("saving", null);

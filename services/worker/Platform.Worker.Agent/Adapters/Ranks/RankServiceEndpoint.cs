@@ -111,7 +111,12 @@ internal sealed class RankServiceEndpoint(
 
     private static StepMetrics ToMetrics(StepPoint point) => new(
         point.Step, point.Loss, point.GradNorm, point.TokensPerSecond, point.LearningRate, point.StepSeconds,
-        point.HasEvalLoss ? point.EvalLoss : null);
+        point.HasEvalLoss ? point.EvalLoss : null)
+    {
+        Parts = point.Parts.Length > 0 ? GangJson.Read<StepParts>(point.Parts) : null,
+        ModelFlopsUtilization = point.HasModelFlopsUtilization ? point.ModelFlopsUtilization : null,
+        Measurement = point.Measurement.Length > 0 ? GangJson.Read<RunMeasurement>(point.Measurement) : null,
+    };
 
     private GangFailure Failure(ReportRequest request, RunningRank rank) => new()
     {
