@@ -43,6 +43,17 @@ public static unsafe class TensorMemory
         return RawPointer(tensor);
     }
 
+    /// <summary>Address of the first element in the memory of the tensor's device; as <see cref="DataPointer"/> on any device.</summary>
+    /// <param name="tensor">A contiguous tensor.</param>
+    /// <exception cref="ArgumentException">The tensor is not contiguous.</exception>
+    public static nint Address(Tensor tensor)
+    {
+        ArgumentNullException.ThrowIfNull(tensor);
+        return tensor.is_contiguous()
+            ? RawPointer(tensor)
+            : throw new ArgumentException($"Expected a contiguous tensor, found shape {TensorArgument.Shape(tensor)}.", nameof(tensor));
+    }
+
     /// <summary>The elements of a contiguous CPU tensor, in place. Keep the tensor alive while the span is in use.</summary>
     /// <typeparam name="T">An unmanaged type of the element's size, e.g. <c>float</c>, or <c>ushort</c> for bf16 bits.</typeparam>
     /// <exception cref="ArgumentException">The tensor is not contiguous on the CPU, or the sizes differ.</exception>

@@ -2,14 +2,16 @@ namespace Platform.Torch.Collectives;
 
 /// <summary>
 /// A contiguous run of elements that a collective reads or writes. The caller owns the memory and keeps it alive and in
-/// place until the operation returns. The address belongs to the memory space of the group's device: host memory for the
-/// loopback, shared-memory and TCP groups, device memory for groups of accelerators.
+/// place until the operation returns. The loopback, shared-memory and TCP groups move host memory; groups of devices move both.
 /// </summary>
 /// <param name="Address">Address of the first element; ignored when <paramref name="Count"/> is 0.</param>
 /// <param name="Count">Number of elements, not bytes.</param>
 /// <param name="Element">Type of the elements.</param>
 public readonly record struct CollectiveBuffer(nint Address, long Count, CollectiveElement Element)
 {
+    /// <summary>Where the address is valid.</summary>
+    public MemorySpace Space { get; init; }
+
     /// <summary>Length in bytes.</summary>
     public long LengthBytes => Count * Element.SizeBytes();
 

@@ -35,7 +35,7 @@ internal abstract class CollectiveGroup : ICollectiveGroup
 
     public long Sequence => Volatile.Read(ref sequence);
 
-    public CollectiveStatus Status
+    public virtual CollectiveStatus Status
     {
         get
         {

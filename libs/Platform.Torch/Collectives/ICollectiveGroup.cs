@@ -14,8 +14,9 @@ namespace Platform.Torch.Collectives;
 /// should overlap gets a group of its own.
 /// </para>
 /// <para>
-/// Reductions fold in rank order (see <see cref="ReduceOperation"/>): the result is the same bit for bit on every rank, in
-/// every run and in every implementation.
+/// Reductions of host memory fold in rank order (see <see cref="ReduceOperation"/>): the result is the same bit for bit on
+/// every rank, in every run and in every implementation. Those of device memory fold in the order of the library that does
+/// them, the same on every rank.
 /// </para>
 /// <para>
 /// Every wait ends after the group's timeout. A failed operation leaves buffers undefined and aborts the whole world: what

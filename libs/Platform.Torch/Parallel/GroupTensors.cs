@@ -61,7 +61,7 @@ public static class GroupTensors
         GC.KeepAlive(tensor);
     }
 
-    private static CollectiveBuffer BufferOf(Tensor tensor) => new(TensorMemory.DataPointer(tensor), tensor.numel(), tensor.dtype switch
+    private static CollectiveBuffer BufferOf(Tensor tensor) => new(TensorMemory.Address(tensor), tensor.numel(), tensor.dtype switch
     {
         ScalarType.Float32 => CollectiveElement.Float32,
         ScalarType.Float64 => CollectiveElement.Float64,
@@ -69,5 +69,6 @@ public static class GroupTensors
         ScalarType.Int64 => CollectiveElement.Int64,
         ScalarType.Byte => CollectiveElement.Byte,
         _ => throw new ArgumentException($"Tensors of type {tensor.dtype} do not travel.", nameof(tensor)),
-    });
+    })
+    { Space = tensor.device_type == TorchSharp.DeviceType.CUDA ? MemorySpace.Device : MemorySpace.Host };
 }

@@ -1,0 +1,71 @@
+using Platform.Torch.Cuda;
+
+namespace Platform.Torch.Collectives.Nccl;
+
+/// <summary>
+/// One direction between two ranks: a communicator and a stream of its own, so that a message that is not received yet holds
+/// up nothing else. The sending side copies messages into staging memory, so that the caller may use its buffer again.
+/// </summary>
+internal sealed unsafe class NcclEdge : IDisposable
+{
+    private const int BufferedMessages = 2;
+
+    private readonly CudaDevice _device;
+    private readonly Slot[] _slots = [new(), new()];
+    private long _sent;
+
+    public NcclEdge(CudaDevice device, NcclCommunicator communicator)
+    {
+        _device = device;
+        Communicator = communicator;
+        Stream = device.CreateStream();
+    }
+
+    /// <summary>Memory of a message under way.</summary>
+    internal sealed class Slot
+    {
+        public nint Address { get; set; }
+
+        public long Capacity { get; set; }
+
+        /// <summary>Event behind the send; 0 before the first.</summary>
+        public nint Sent { get; set; }
+    }
+
+    public NcclCommunicator Communicator { get; }
+
+    public nint Stream { get; }
+
+    /// <summary>Staging for the next message; before it is used its last send must be done.</summary>
+    public Slot NextSlot() => _slots[_sent++ % BufferedMessages];
+
+    /// <summary>Makes room in a slot whose last send is done.</summary>
+    public void Fit(Slot slot, long bytes)
+    {
+        if (slot.Capacity >= bytes)
+            return;
+        Free(slot);
+        slot.Address = _device.Allocate(bytes);
+        slot.Capacity = bytes;
+    }
+
+    public void Dispose()
+    {
+        Communicator.Dispose();
+        foreach (var slot in _slots)
+        {
+            Free(slot);
+            if (slot.Sent != 0)
+                _device.Driver.EventDestroy(slot.Sent);
+        }
+
+        _device.Driver.StreamDestroy(Stream);
+    }
+
+    private void Free(Slot slot)
+    {
+        if (slot.Address != 0)
+            _device.Driver.MemoryFree(slot.Address);
+        (slot.Address, slot.Capacity) = (0, 0);
+    }
+}
