@@ -47,6 +47,7 @@ internal static class CommandTree
             ChatCommand.Create(runner),
             NodesCommand.Create(runner),
             QueuesCommand.Create(runner),
+            SimulateCommand.Create(runner),
             DoctorCommand.Create(runner),
             BenchCommand.Create(runner),
         };

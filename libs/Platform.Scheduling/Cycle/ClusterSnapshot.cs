@@ -6,7 +6,11 @@ namespace Platform.Scheduling.Cycle;
 /// <param name="MemoryBytes">Memory of the whole device.</param>
 /// <param name="Healthy">Whether it may be allocated.</param>
 /// <param name="FreeMilli">Thousandths that no live allocation holds, [0, 1000].</param>
-public sealed record DeviceSnapshot(int Index, string Kind, long MemoryBytes, bool Healthy, int FreeMilli);
+public sealed record DeviceSnapshot(int Index, string Kind, long MemoryBytes, bool Healthy, int FreeMilli)
+{
+    /// <summary>Model, such as <c>H200</c>; empty when it is not known.</summary>
+    public string Model { get; init; } = "";
+}
 
 /// <summary>A node as the cycle sees it.</summary>
 /// <param name="Name">Name, unique in the cluster.</param>
@@ -18,7 +22,14 @@ public sealed record DeviceSnapshot(int Index, string Kind, long MemoryBytes, bo
 /// <param name="Devices">Devices by index.</param>
 public sealed record NodeSnapshot(
     string Name, bool Schedulable, string Condition, IReadOnlyDictionary<string, string> Topology,
-    long MemoryBytes, long FreeMemoryBytes, IReadOnlyList<DeviceSnapshot> Devices);
+    long MemoryBytes, long FreeMemoryBytes, IReadOnlyList<DeviceSnapshot> Devices)
+{
+    /// <summary>Thousandths of processor cores; 0 when they are not counted.</summary>
+    public long CpuMilli { get; init; }
+
+    /// <summary>Thousandths of processor cores that no live allocation claims.</summary>
+    public long FreeCpuMilli { get; init; }
+}
 
 /// <summary>What the cluster has and what is free of it, at one moment.</summary>
 /// <param name="Nodes">Nodes, ordered by name.</param>
@@ -33,6 +44,7 @@ public sealed record ClusterSnapshot(IReadOnlyList<NodeSnapshot> Nodes)
     private static NodeSnapshot Free(NodeSnapshot node) => node with
     {
         FreeMemoryBytes = node.MemoryBytes,
+        FreeCpuMilli = node.CpuMilli,
         Devices = [.. node.Devices.Select(device => device with { FreeMilli = 1000 })],
     };
 }
