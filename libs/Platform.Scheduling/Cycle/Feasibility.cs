@@ -45,7 +45,7 @@ public static class Feasibility
                 $"The job asks for {Memory(shape)}, and only {withMemory} of its {ranks} ranks find that much even on the empty cluster: {ranks - withMemory} too few.");
         }
 
-        int largest = empty.Nodes.Max(node => node.Slots(shape, ranks).Count);
+        int largest = empty.Nodes.Max(node => node.CountFit(shape.Rank, ranks));
         return new PendingReason(
             PendingCode.Topology,
             $"The job needs {needs}, and the largest node has room for {largest} of its ranks: {Math.Max(1, shape.Mesh.Tensor - largest)} too few for a tensor group. Choose a smaller parallelism.tensor or a wider resources.topology.tensor.");

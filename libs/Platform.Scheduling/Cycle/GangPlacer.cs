@@ -1,4 +1,5 @@
 using Platform.Core.Gangs;
+using Platform.Scheduling.Placement;
 
 namespace Platform.Scheduling.Cycle;
 
@@ -32,7 +33,7 @@ internal static class GangPlacer
 
     /// <summary>Ranks of the shape that fit on these nodes when their distance does not matter.</summary>
     public static int CountSlots(GangShape shape, IEnumerable<NodeLedger> nodes) =>
-        nodes.Sum(node => node.Slots(shape, shape.Mesh.WorldSize).Count);
+        nodes.Sum(node => node.CountFit(shape.Rank, shape.Mesh.WorldSize));
 
     private static GangPlacement? TryPlace(PendingGang gang, IReadOnlyList<NodeLedger> nodes)
     {
@@ -56,7 +57,7 @@ internal static class GangPlacer
         foreach (var domain in nodes.GroupBy(node => DomainOf(node.Node, shape.TensorTopology)))
         {
             var slots = domain.OrderBy(node => node.Node.Name, StringComparer.Ordinal)
-                .SelectMany(node => node.Slots(shape, int.MaxValue).Select(devices => new Slot(node.Node, devices))).ToList();
+                .SelectMany(node => node.Slots(shape.Rank, 1 << 20).Select(positions => new Slot(node.Node, [.. positions.Select(position => node.Node.Devices[position].Index)]))).ToList();
             if (slots.Count >= shape.Mesh.Tensor)
             {
                 bins.Add(new Bin(domain.Key, slots, slots.Count / shape.Mesh.Tensor, slots[0].Node));

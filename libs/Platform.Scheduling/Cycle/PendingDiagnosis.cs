@@ -31,7 +31,7 @@ internal static class PendingDiagnosis
         }
 
         var usable = ledger.Nodes.Where(node => node.Node.Schedulable)
-            .SelectMany(node => node.Node.Devices.Where(device => device.Kind == shape.DeviceKind && device.Healthy).Select(device => node.FreeMilli(device.Index)))
+            .SelectMany(node => node.Node.Devices.Where(device => device.Kind == shape.DeviceKind && device.Healthy).Select(device => node.FreeMilli[node.PositionOf(device.Index)]))
             .ToList();
         int free = usable.Sum(), need = shape.DeviceSlots * shape.DeviceMilli;
         return free >= need
@@ -84,7 +84,7 @@ internal static class PendingDiagnosis
     private static PendingReason Scattered(GangShape shape, DeviceLedger ledger)
     {
         var counts = ledger.Nodes.Where(node => node.Node.Schedulable)
-            .Select(node => (node.Node.Name, Ranks: node.Slots(shape, shape.Mesh.WorldSize).Count)).Where(entry => entry.Ranks > 0);
+            .Select(node => (node.Node.Name, Ranks: node.CountFit(shape.Rank, shape.Mesh.WorldSize))).Where(entry => entry.Ranks > 0);
         return new PendingReason(
             PendingCode.Topology,
             $"It needs {Needs(shape)}; places for ranks are free ({string.Join(", ", counts.Select(entry => $"{entry.Name}: {entry.Ranks}"))}), but not enough of them within one {shape.TensorTopology}.")

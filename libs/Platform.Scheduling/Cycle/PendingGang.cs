@@ -1,6 +1,8 @@
+using System.Text.Json.Serialization;
 using Platform.Core.Deployments;
 using Platform.Core.Jobs;
 using Platform.Core.Parallelism;
+using Platform.Scheduling.Placement;
 
 namespace Platform.Scheduling.Cycle;
 
@@ -63,6 +65,17 @@ public sealed record GangShape
 
     /// <summary>Devices (whole or shares) that the gang occupies.</summary>
     public int DeviceSlots => Mesh.WorldSize * DevicesPerRank;
+
+    /// <summary>What each rank needs of its node.</summary>
+    [JsonIgnore]
+    public RankRequest Rank => new()
+    {
+        DeviceKind = DeviceKind,
+        Devices = DevicesPerRank,
+        DeviceMilli = DeviceMilli,
+        DeviceMemoryBytes = DeviceMemoryBytes ?? 0,
+        MemoryBytes = MemoryBytes ?? 0,
+    };
 }
 
 /// <summary>A gang that waits for devices.</summary>

@@ -1,4 +1,3 @@
-using Platform.Scheduling.Cycle;
 using Platform.Scheduling.Placement;
 
 namespace Platform.Scheduling.Simulation;

@@ -1,4 +1,3 @@
-using Platform.Scheduling.Cycle;
 using Platform.Scheduling.Placement;
 using Platform.Scheduling.Simulation;
 using Xunit;
