@@ -15,7 +15,7 @@ public sealed class PlanningTests
         job = job with
         {
             Model = job.Model with { Architecture = "qwen3" },
-            Parallelism = job.Parallelism with { ZeroStage = 1, SequenceParallel = true, Schedule = PipelineSchedule.Interleaved, MicroBatchSize = 3 },
+            Parallelism = job.Parallelism with { ZeroStage = 4, SequenceParallel = true, Schedule = PipelineSchedule.Interleaved, MicroBatchSize = 3 },
             Data = job.Data with { SequenceLength = 4096 },
             Resources = new ResourceSpec { Device = "cuda" },
         };

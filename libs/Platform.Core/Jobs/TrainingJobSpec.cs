@@ -163,7 +163,7 @@ public sealed record ParallelismSpec
     /// <summary>Split norms and residuals over the tensor group along the sequence.</summary>
     public bool SequenceParallel { get; init; }
 
-    /// <summary>Sharding of optimizer state (1) and parameters (3) over the data group; 0 for none.</summary>
+    /// <summary>What the data group divides among its ranks: nothing (0), optimizer state (1), gradients too (2), weights too (3).</summary>
     public int ZeroStage { get; init; }
 
     /// <summary>Number of ranks.</summary>

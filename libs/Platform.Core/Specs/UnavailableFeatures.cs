@@ -27,7 +27,6 @@ internal static class UnavailableFeatures
         new("parallelism.schedule", Is("interleaved"), "The interleaved schedule is not available yet; use 1f1b or gpipe."),
         new("parallelism.virtual_stages", Above(1), "More than one virtual stage is not available yet; use 1."),
         new("parallelism.sequence_parallel", On, "Sequence parallelism is not available yet; use false."),
-        new("parallelism.zero_stage", Above(0), "Sharded optimizer state is not available yet; use 0."),
         new("lora", Given, "LoRA is not available yet; remove this section to train every weight."),
         new("resources.device", Is("cuda"), "CUDA devices are not available yet; use cpu."),
         new("resources.topology.pipeline", Given, "Placing pipeline groups by topology is not available yet; remove the key."),

@@ -13,19 +13,6 @@ public static class GroupTensors
     /// <summary>Replaces the tensor by the largest over the group.</summary>
     public static void AllReduceMax(this ICollectiveGroup group, Tensor tensor) => Reduce(group, tensor, ReduceOperation.Max);
 
-    /// <summary>Sums a contiguous tensor over the group in buckets of at most so many elements, first to last.</summary>
-    public static void AllReduceSumInBuckets(this ICollectiveGroup group, Tensor tensor, long bucketElements)
-    {
-        ArgumentNullException.ThrowIfNull(group);
-        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(bucketElements);
-        if (group.Size == 1)
-            return;
-        var whole = BufferOf(tensor);
-        for (long start = 0; start < whole.Count; start += bucketElements)
-            group.AllReduce(whole.Slice(start, Math.Min(bucketElements, whole.Count - start)), ReduceOperation.Sum);
-        GC.KeepAlive(tensor);
-    }
-
     /// <summary>Adds numbers up over the group, in double precision.</summary>
     public static unsafe void AllReduceSum(this ICollectiveGroup group, Span<double> values)
     {
@@ -61,7 +48,8 @@ public static class GroupTensors
         GC.KeepAlive(tensor);
     }
 
-    private static CollectiveBuffer BufferOf(Tensor tensor) => new(TensorMemory.Address(tensor), tensor.numel(), tensor.dtype switch
+    /// <summary>A contiguous tensor's memory; the caller keeps the tensor alive while it is in use.</summary>
+    internal static CollectiveBuffer BufferOf(Tensor tensor) => new(TensorMemory.Address(tensor), tensor.numel(), tensor.dtype switch
     {
         ScalarType.Float32 => CollectiveElement.Float32,
         ScalarType.Float64 => CollectiveElement.Float64,

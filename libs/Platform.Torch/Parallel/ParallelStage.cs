@@ -15,6 +15,11 @@ namespace Platform.Torch.Parallel;
 public sealed class ParallelStage : IDisposable
 {
     private readonly ParameterStore _store;
+    private readonly DataParallelExchange? _exchange;
+    private readonly List<ParameterUnit?> _layerUnits = [];
+    private readonly ParameterUnit? _embeddingUnit;
+    private readonly ParameterUnit? _normUnit;
+    private readonly ParameterUnit? _headUnit;
     private readonly RotaryEmbedding _rotary;
     private readonly VocabularyParallelEmbedding? _embedding;
     private readonly List<ParallelDecoderLayer> _layers = [];
@@ -26,19 +31,27 @@ public sealed class ParallelStage : IDisposable
     /// <param name="store">Its tensors.</param>
     /// <param name="sequenceLength">Tokens per sequence.</param>
     /// <param name="checkpointing">What layers recompute.</param>
-    public ParallelStage(ParallelGroups groups, ParameterStore store, int sequenceLength, ActivationCheckpointing checkpointing)
+    /// <param name="exchange">Is told where each unit is used; null where nothing is sharded and nothing overlaps. Not owned.</param>
+    public ParallelStage(
+        ParallelGroups groups, ParameterStore store, int sequenceLength, ActivationCheckpointing checkpointing,
+        DataParallelExchange? exchange = null)
     {
         ArgumentNullException.ThrowIfNull(groups);
         ArgumentNullException.ThrowIfNull(store);
-        _store = store;
+        (_store, _exchange) = (store, exchange);
         SequenceLength = sequenceLength;
         var layout = store.Layout;
         _rotary = new RotaryEmbedding(layout.Config, sequenceLength, store.Types.Compute, torch.CPU);
         foreach (var layer in Enumerable.Range(layout.Layers.First, layout.Layers.Count))
+        {
+            _layerUnits.Add(store.FindUnit(BundleRole.InputNorm, layer));
             _layers.Add(new(groups.Tensor, store, layer, _rotary.Cosine_PD, _rotary.Sine_PD, checkpointing));
+        }
+
         if (layout.IsFirst)
         {
             var table = store.Find(BundleRole.Embedding, null);
+            _embeddingUnit = table.Unit;
             _embedding = new(groups.Tensor, table.Weight, table.Gradient, table.Bundle.Parts[0].Slice);
         }
 
@@ -47,6 +60,7 @@ public sealed class ParallelStage : IDisposable
             var norm = store.Find(BundleRole.FinalNorm, null);
             _finalNorm = new(norm.Weight, norm.Gradient, layout.Config.RmsNormEps);
             var head = store.Find(layout.Config.TieWordEmbeddings ? BundleRole.Embedding : BundleRole.Head, null);
+            (_normUnit, _headUnit) = (norm.Unit, head.Unit);
             _loss = new(groups.Tensor, head.Weight, head.Gradient, head.Bundle.Parts[0].Slice, store.Types.Master);
         }
     }
@@ -69,6 +83,7 @@ public sealed class ParallelStage : IDisposable
     {
         var embedding = _embedding ?? throw new InvalidOperationException("Only the first stage takes tokens.");
         using var scope = torch.NewDisposeScope();
+        Use(_embeddingUnit, _layerUnits[0]);
         return ForwardHidden(embedding.Forward(tokens_N, tape), sequences, tape).MoveToOuterDisposeScope();
     }
 
@@ -80,8 +95,12 @@ public sealed class ParallelStage : IDisposable
     {
         using var withoutGradients = torch.no_grad();
         using var scope = torch.NewDisposeScope();
-        foreach (var layer in _layers)
-            x_NE = layer.Forward(x_NE, sequences, tape);
+        for (var i = 0; i < _layers.Count; i++)
+        {
+            Use(_layerUnits[i], i + 1 < _layers.Count ? _layerUnits[i + 1] : _headUnit);
+            x_NE = _layers[i].Forward(x_NE, sequences, tape);
+        }
+
         return x_NE.MoveToOuterDisposeScope();
     }
 
@@ -97,7 +116,12 @@ public sealed class ParallelStage : IDisposable
         var (norm, head) = Head();
         using var withoutGradients = torch.no_grad();
         using var scope = torch.NewDisposeScope();
-        var (loss, gradient) = head.Differentiate(norm.Forward(x_NE, tape), targets_N, scale);
+        Use(_normUnit, _headUnit);
+        var normalised = norm.Forward(x_NE, tape);
+        Use(_headUnit, _layerUnits[^1]);
+        BeginGradients(_headUnit);
+        var (loss, gradient) = head.Differentiate(normalised, targets_N, scale);
+        EndGradients(_headUnit);
         tape.Push(gradient);
         return loss.MoveToOuterDisposeScope();
     }
@@ -109,7 +133,10 @@ public sealed class ParallelStage : IDisposable
         var (norm, head) = Head();
         using var withoutGradients = torch.no_grad();
         using var scope = torch.NewDisposeScope();
-        return head.Evaluate(norm.Forward(x_NE, null), targets_N).MoveToOuterDisposeScope();
+        Use(_normUnit, _headUnit);
+        var normalised = norm.Forward(x_NE, null);
+        Use(_headUnit, null);
+        return head.Evaluate(normalised, targets_N).MoveToOuterDisposeScope();
     }
 
     /// <summary>The last stage's gradient of the residual stream, from the loss on the tape; adds to the final norm's gradient.</summary>
@@ -117,7 +144,11 @@ public sealed class ParallelStage : IDisposable
     {
         ArgumentNullException.ThrowIfNull(tape);
         using var withoutGradients = torch.no_grad();
-        return Head().Norm.Backward(tape.Pop(), tape);
+        Use(_normUnit, _layerUnits[^1]);
+        BeginGradients(_normUnit);
+        var gradient = Head().Norm.Backward(tape.Pop(), tape);
+        EndGradients(_normUnit);
+        return gradient;
     }
 
     /// <summary>Adds to the gradients of the stage's layers, and of the embedding if it has one.</summary>
@@ -131,8 +162,20 @@ public sealed class ParallelStage : IDisposable
         using var withoutGradients = torch.no_grad();
         using var scope = torch.NewDisposeScope();
         for (var i = _layers.Count - 1; i >= 0; i--)
+        {
+            Use(_layerUnits[i], i > 0 ? _layerUnits[i - 1] : null);
+            BeginGradients(_layerUnits[i]);
             gradient_NE = _layers[i].Backward(gradient_NE, sequences, tape);
-        _embedding?.Backward(gradient_NE, tape);
+            EndGradients(_layerUnits[i]);
+        }
+
+        if (_embedding is not null)
+        {
+            BeginGradients(_embeddingUnit);
+            _embedding.Backward(gradient_NE, tape);
+            EndGradients(_embeddingUnit);
+        }
+
         tape.Release();
         if (tape.Count != 0)
             throw new InvalidOperationException($"{tape.Count} tensors were kept and not used: a backward does not match its forward.");
@@ -141,6 +184,24 @@ public sealed class ParallelStage : IDisposable
 
     /// <inheritdoc/>
     public void Dispose() => _rotary.Dispose();
+
+    private void Use(ParameterUnit? unit, ParameterUnit? next)
+    {
+        if (unit is not null)
+            _exchange?.UseWeights(unit, next);
+    }
+
+    private void BeginGradients(ParameterUnit? unit)
+    {
+        if (unit is not null)
+            _exchange?.BeginGradients(unit);
+    }
+
+    private void EndGradients(ParameterUnit? unit)
+    {
+        if (unit is not null)
+            _exchange?.EndGradients(unit);
+    }
 
     private (RmsNormSegment Norm, VocabularyParallelLoss Loss) Head() =>
         _finalNorm is not null && _loss is not null

@@ -107,7 +107,6 @@ public sealed class JobSpecRefusalTests
     [InlineData("kind", "\"CommandJob\"")]
     [InlineData("parallelism", "\"auto\"")]
     [InlineData("parallelism.auto", "true")]
-    [InlineData("parallelism.zero_stage", "1")]
     [InlineData("parallelism.sequence_parallel", "true")]
     [InlineData("parallelism.schedule", "\"interleaved\"")]
     [InlineData("model.vocab_size", "4096")]

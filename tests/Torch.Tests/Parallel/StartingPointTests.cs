@@ -214,14 +214,15 @@ public sealed class StartingPointTests : IDisposable
             }
 
             store.PublishMasters();
-            using var stage = new ParallelStage(groups, store, Length, ActivationCheckpointing.None);
+            using var exchange = new DataParallelExchange(groups, store);
+            using var stage = new ParallelStage(groups, store, Length, ActivationCheckpointing.None, exchange);
             var perRank = Sequences / mesh.Data;
+            exchange.BeginStep(perRank);
             var loss = new PipelineRunner(groups, stage, Core.Jobs.PipelineSchedule.OneForwardOneBackward).Train(
                 perRank,
                 i => MicroBatch.Create(Row(tokens, (groups.Coordinate.Data * perRank) + i), Row(targets, (groups.Coordinate.Data * perRank) + i), 1),
                 1.0 / tokens.Length);
-            var optimizer = new ParallelAdamW(groups, store, new AdamWSettings(0.9, 0.95, 1e-8, 0.1, 1));
-            optimizer.ReduceGradients();
+            exchange.FinishGradients();
             var gradients = new List<(LlamaParameter, TensorSlice, double[])>();
             foreach (var (parameter, part) in Parts(store).Where(pair => pair.Parameter.Gradient is not null && store.Layout.Owns(pair.Parameter.Bundle)))
             {
@@ -230,7 +231,7 @@ public sealed class StartingPointTests : IDisposable
                     gradients.Add((part.Parameter, part.Slice, Compare.Values(view)));
             }
 
-            optimizer.Update(1, 0.1, 1);
+            new ParallelAdamW(store, new AdamWSettings(0.9, 0.95, 1e-8, 0.1, 1)).Update(1, 0.1, 1);
             using var unchanged = LlamaWeightFiles.Open(_directory);
             foreach (var (parameter, part) in Parts(store).Where(pair => pair.Parameter.Gradient is null))
             {

@@ -1,5 +1,6 @@
 using Platform.Core.Models;
 using Platform.Core.Parallelism;
+using Platform.Formats.Checkpoints;
 using Platform.Torch.Models.Llama;
 using Platform.Torch.Parallel;
 using Platform.Torch.Parallel.Parameters;
@@ -36,32 +37,30 @@ internal static class TinyModel
     /// Each rank's gradients after one step of four sequences, by the name of the weight and the part of it; what a rank does
     /// not own is left out.
     /// </summary>
-    public static IReadOnlyList<(double Loss, List<(LlamaParameter Parameter, TensorSlice Slice, double[] Values)> Gradients)> StepGradients(
+    public static IReadOnlyList<(double Loss, List<(LlamaParameter Parameter, TensorBox Box, double[] Values)> Gradients)> StepGradients(
         ModelConfig config, DeviceMesh mesh, TrainingTypes types, Core.Jobs.PipelineSchedule schedule,
-        Platform.Torch.Parallel.Layers.ActivationCheckpointing checkpointing, long[] tokens, long[] targets)
+        Platform.Torch.Parallel.Layers.ActivationCheckpointing checkpointing, long[] tokens, long[] targets, ZeroStage zero = ZeroStage.None)
     {
         return InProcessRanks.Run(mesh.WorldSize, world =>
         {
             using var groups = ParallelGroups.Create(world, mesh, config.TieWordEmbeddings);
-            using var store = new ParameterStore(StageLayout.Create(config, mesh, groups.Coordinate), types);
+            using var store = new ParameterStore(StageLayout.Create(config, mesh, groups.Coordinate), new ParameterStorage(types, zero));
             store.Initialise(7);
-            using var stage = new ParallelStage(groups, store, SequenceLength, checkpointing);
+            using var exchange = new DataParallelExchange(groups, store);
+            using var stage = new ParallelStage(groups, store, SequenceLength, checkpointing, exchange);
             var sequences = tokens.Length / SequenceLength / mesh.Data;
             var first = groups.Coordinate.Data * sequences;
+            exchange.BeginStep(sequences);
             var loss = new PipelineRunner(groups, stage, schedule).Train(
                 sequences,
                 i => new MicroBatch(Row(tokens, first + i), Row(targets, first + i), 1),
                 1.0 / tokens.Length);
-            var optimizer = new ParallelAdamW(groups, store, new AdamWSettings(0.9, 0.95, 1e-8, 0.1, 1));
-            optimizer.ReduceGradients();
-            var gradients = new List<(LlamaParameter, TensorSlice, double[])>();
-            foreach (var parameter in store.Parameters.Where(p => store.Layout.Owns(p.Bundle) && groups.Coordinate.Data == 0))
+            exchange.FinishGradients();
+            var gradients = new List<(LlamaParameter, TensorBox, double[])>();
+            foreach (var piece in store.Pieces(StateKind.Gradient).Where(piece => store.SavesState && store.Layout.Owns(piece.Bundle)))
             {
-                foreach (var part in parameter.Bundle.Parts)
-                {
-                    using var view = store.PartView(StateKind.Gradient, parameter, part);
-                    gradients.Add((part.Parameter, part.Slice, Compare.Values(view)));
-                }
+                using var view = store.View(piece);
+                gradients.Add((piece.Parameter, piece.Box, Compare.Values(view)));
             }
 
             return (groups.Coordinate.Tensor == 0 ? loss / tokens.Length : 0, gradients);

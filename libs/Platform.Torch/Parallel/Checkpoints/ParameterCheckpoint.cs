@@ -17,14 +17,16 @@ public static class ParameterCheckpoint
     /// <summary>Before the name of a weight: its second moment.</summary>
     public const string SecondMomentPrefix = "optimizer.exp_avg_sq.";
 
+    /// <summary>Before the name of a weight: its momentum, where the optimizer keeps nothing else for it (Muon).</summary>
+    public const string MomentumPrefix = "optimizer.momentum_buffer.";
+
     private const int WriteBytes = 64 << 20;
 
-    private static readonly (StateKind Kind, string Prefix)[] States =
-    [
-        (StateKind.Master, ""), (StateKind.FirstMoment, FirstMomentPrefix), (StateKind.SecondMoment, SecondMomentPrefix),
-    ];
+    private static readonly StateKind[] Kinds = [StateKind.Master, StateKind.FirstMoment, StateKind.SecondMoment];
 
-    /// <summary>Writes what this rank owns into a shard; only ranks with data coordinate 0 call this.</summary>
+    /// <summary>
+    /// Writes what this rank owns into a shard; only ranks whose <see cref="ParameterStore.SavesState"/> is true call this.
+    /// </summary>
     /// <param name="store">The rank's tensors.</param>
     /// <param name="directory">The checkpoint's directory; it must exist.</param>
     /// <param name="rank">World rank, which names the shard.</param>
@@ -34,12 +36,12 @@ public static class ParameterCheckpoint
     {
         ArgumentNullException.ThrowIfNull(store);
         var type = store.Types.Master.ToTensorDataType();
-        var parts = Parts(store).Where(part => store.Layout.Owns(part.Parameter.Bundle) && part.Part.Slice.Length > 0).ToList();
-        using var writer = CheckpointShardWriter.Create(directory, rank, [.. parts.Select(part => new CheckpointPart(
-            part.Name, type, TensorShape.Create([.. part.Part.Parameter.Shape]), BoxOf(part.Part)))]);
-        for (var i = 0; i < parts.Count; i++)
+        var pieces = Kinds.SelectMany(store.Pieces).Where(piece => store.Layout.Owns(piece.Bundle)).ToList();
+        using var writer = CheckpointShardWriter.Create(directory, rank, [.. pieces.Select(piece => new CheckpointPart(
+            NameOf(store, piece), type, TensorShape.Create([.. piece.Parameter.Shape]), piece.Box))]);
+        for (var i = 0; i < pieces.Count; i++)
         {
-            using var view = store.PartView(parts[i].Kind, parts[i].Parameter, parts[i].Part);
+            using var view = store.View(pieces[i]);
             var (address, length) = (TensorMemory.DataPointer(view), TensorMemory.ByteLength(view));
             for (long done = 0; done < length; done += WriteBytes)
                 WriteBlock(writer, i, address + (nint)done, (int)Math.Min(WriteBytes, length - done));
@@ -59,19 +61,36 @@ public static class ParameterCheckpoint
         ArgumentNullException.ThrowIfNull(store);
         ArgumentNullException.ThrowIfNull(reader);
         var type = store.Types.Master.ToTensorDataType();
-        foreach (var (kind, name, parameter, part) in Parts(store).Where(part => part.Part.Slice.Length > 0))
+        foreach (var piece in Kinds.SelectMany(store.Pieces))
         {
+            var name = NameOf(store, piece);
             var saved = reader.Tensor(name);
-            if (saved.DataType != type || !saved.Shape.SequenceEqual(part.Parameter.Shape))
+            if (saved.DataType != type || !saved.Shape.SequenceEqual(piece.Parameter.Shape))
                 throw new ArgumentException(
-                    $"{name} is {saved.DataType} {saved.Shape} in the checkpoint; this job trains {type} [{string.Join(", ", part.Parameter.Shape)}].",
+                    $"{name} is {saved.DataType} {saved.Shape} in the checkpoint; this job trains {type} [{string.Join(", ", piece.Parameter.Shape)}].",
                     nameof(reader));
-            using var view = store.PartView(kind, parameter, part);
-            ReadInto(reader, name, BoxOf(part), TensorMemory.DataPointer(view), TensorMemory.ByteLength(view));
+            using var view = store.View(piece);
+            ReadInto(reader, name, piece.Box, TensorMemory.DataPointer(view), TensorMemory.ByteLength(view));
             GC.KeepAlive(view);
         }
 
         store.PublishMasters();
+    }
+
+    /// <summary>Name of the global tensor that a piece is a part of.</summary>
+    public static string NameOf(ParameterStore store, StatePiece piece)
+    {
+        ArgumentNullException.ThrowIfNull(store);
+        ArgumentNullException.ThrowIfNull(piece);
+        var hasOneMoment = store.Storage.LayerMatricesHaveOneMoment && piece.Unit.Layer is not null && piece.Bundle.Decays;
+        return piece.Kind switch
+        {
+            StateKind.Master => piece.Parameter.Name,
+            StateKind.FirstMoment when hasOneMoment => MomentumPrefix + piece.Parameter.Name,
+            StateKind.FirstMoment => FirstMomentPrefix + piece.Parameter.Name,
+            StateKind.SecondMoment => SecondMomentPrefix + piece.Parameter.Name,
+            _ => throw new ArgumentException($"{piece.Kind} is not saved.", nameof(piece)),
+        };
     }
 
     private static unsafe void WriteBlock(CheckpointShardWriter writer, int part, nint address, int length) =>
@@ -79,13 +98,4 @@ public static class ParameterCheckpoint
 
     private static unsafe void ReadInto(CheckpointReader reader, string name, TensorBox box, nint address, long length) =>
         reader.ReadSlice(name, box, (byte*)address, length);
-
-    private static TensorBox BoxOf(BundlePart part) => TensorBox.Slice(
-        TensorShape.Create([.. part.Parameter.Shape]), part.Slice.Dimension, part.Slice.Start, part.Slice.Length);
-
-    private static IEnumerable<(StateKind Kind, string Name, StoredParameter Parameter, BundlePart Part)> Parts(ParameterStore store) =>
-        from parameter in store.Trained
-        from part in parameter.Bundle.Parts
-        from state in States
-        select (state.Kind, state.Prefix + part.Parameter.Name, parameter, part);
 }

@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using Platform.Torch.Models.Llama;
 using Platform.Torch.Native;
 using TorchSharp;
@@ -23,10 +24,17 @@ public readonly record struct TrainingTypes(ScalarType Compute, ScalarType Maste
 
 /// <summary>A tensor of the rank: views into the store's memory, owned by the store.</summary>
 /// <param name="Bundle">What it is.</param>
-/// <param name="Offset">First element in the store's flat tensors; of a frozen tensor, in those of the frozen ones.</param>
-/// <param name="Weight">Weight in the compute type, to be read by layers.</param>
-/// <param name="Gradient">Sum of gradients in the master type, to be added to by layers; null when the tensor is frozen.</param>
-public sealed record StoredParameter(ParameterBundle Bundle, long Offset, Tensor Weight, Tensor? Gradient);
+/// <param name="Unit">The unit whose memory it lies in; null when it is frozen.</param>
+/// <param name="Offset">First element, counted from the unit's; 0 when it is frozen.</param>
+/// <param name="Weight">
+/// Weight in the compute type, to be read by layers. Where weights are sharded, other units use the same memory in turn: it
+/// holds the weight between <see cref="DataParallelExchange.UseWeights"/> for its unit and the same for another.
+/// </param>
+/// <param name="Gradient">
+/// Sum of gradients in the master type, to be added to by layers, with the same reservation where gradients are sharded; null
+/// when the tensor is frozen.
+/// </param>
+public sealed record StoredParameter(ParameterBundle Bundle, ParameterUnit? Unit, long Offset, Tensor Weight, Tensor? Gradient);
 
 /// <summary>One of the four copies of every weight.</summary>
 public enum StateKind
@@ -45,48 +53,46 @@ public enum StateKind
 }
 
 /// <summary>
-/// The memory of a rank's weights, gradients and optimizer state: one flat tensor each, in one order, so that reductions,
-/// norms and updates are a few large operations. Matrices come before vectors (which take no weight decay), and among each
-/// the elements that this rank counts come first. Gaps between tensors, for alignment, stay zero. Frozen tensors have only
-/// their weights in the compute type, in a memory of their own.
+/// The memory of a rank's weights, gradients and optimizer state: flat tensors, divided into units, so that reductions, norms
+/// and updates are few large operations. With sharding, a data group divides parts of it among its ranks. Frozen tensors have
+/// only their weights in the compute type, whole on every rank of the data group.
 /// </summary>
 public sealed class ParameterStore : IDisposable
 {
-    private const int AlignmentElements = 32;
-    private readonly Tensor _working;
-    private readonly Tensor _frozen;
+    private readonly ParameterMemory _memory;
+
+    /// <summary>Allocates everything, filled with zeros, and shards nothing.</summary>
+    public ParameterStore(StageLayout layout, TrainingTypes types)
+        : this(layout, new ParameterStorage(types))
+    {
+    }
 
     /// <summary>Allocates everything, filled with zeros.</summary>
-    public ParameterStore(StageLayout layout, TrainingTypes types)
+    public ParameterStore(StageLayout layout, ParameterStorage storage)
     {
         ArgumentNullException.ThrowIfNull(layout);
         NativeRuntime.EnsureLoaded();
         Layout = layout;
-        Types = types;
-        var ordered = layout.Bundles.Where(bundle => bundle.IsTrained)
-            .OrderBy(bundle => bundle.Decays ? 0 : 1).ThenBy(bundle => layout.Owns(bundle) ? 0 : 1).ThenBy(bundle => bundle.HasPartialGradient ? 1 : 0).ToList();
-        var frozen = layout.Bundles.Where(bundle => !bundle.IsTrained).ToList();
-        var (offsets, end) = Place(ordered);
-        var (frozenOffsets, frozenEnd) = Place(frozen);
-        DecayedElements = Place(ordered.TakeWhile(bundle => bundle.Decays)).End;
-
-        Master = Zeros(types.Master, end);
-        Gradient = Zeros(types.Master, end);
-        FirstMoment = Zeros(types.Master, end);
-        SecondMoment = Zeros(types.Master, end);
-        _working = types.Compute == types.Master ? Master : Zeros(types.Compute, end);
-        _frozen = Zeros(types.Compute, frozenEnd);
-        Trained = [.. ordered.Select((bundle, i) => new StoredParameter(
-            bundle, offsets[i], View(_working, offsets[i], bundle), View(Gradient, offsets[i], bundle)))];
-        Parameters = [.. Trained, .. frozen.Select((bundle, i) => new StoredParameter(
-            bundle, frozenOffsets[i], View(_frozen, frozenOffsets[i], bundle), null))];
+        Storage = layout.Mesh.Data == 1 ? storage with { Zero = ZeroStage.None } : storage;
+        _memory = new ParameterMemory(layout, Storage, ParameterUnit.Of(layout));
+        Trained = [.. from memory in Units from entry in memory.Unit.Entries select new StoredParameter(
+            entry.Bundle, memory.Unit, entry.Offset, View(memory.Weights, entry), View(memory.Gradients, entry))];
+        var frozen = layout.Bundles.Where(bundle => !bundle.IsTrained).Select((bundle, i) => new StoredParameter(
+            bundle, null, 0, View(_memory.Frozen[i], new UnitEntry(bundle, 0)), null));
+        Parameters = [.. Trained, .. frozen];
     }
 
     /// <summary>What is stored.</summary>
     public StageLayout Layout { get; }
 
+    /// <summary>How; with one data rank nothing is sharded.</summary>
+    public ParameterStorage Storage { get; }
+
     /// <summary>Number formats.</summary>
-    public TrainingTypes Types { get; }
+    public TrainingTypes Types => Storage.Types;
+
+    /// <summary>The memory of each unit, by the unit's index.</summary>
+    public ImmutableArray<UnitMemory> Units => _memory.Units;
 
     /// <summary>All tensors: the trained ones in the order of their memory, then the frozen ones.</summary>
     public IReadOnlyList<StoredParameter> Parameters { get; }
@@ -94,24 +100,22 @@ public sealed class ParameterStore : IDisposable
     /// <summary>Tensors that are trained, in the order of their memory.</summary>
     public IReadOnlyList<StoredParameter> Trained { get; }
 
-    /// <summary>Master weights [n].</summary>
-    public Tensor Master { get; }
+    /// <summary>Bytes of weights, gradients and optimizer state on this rank.</summary>
+    public long ByteLength => _memory.ByteLength;
 
-    /// <summary>Gradients [n].</summary>
-    public Tensor Gradient { get; }
+    /// <summary>Grows whenever weights change, so that what was gathered before can be told from what is current.</summary>
+    public long Version { get; private set; }
 
-    /// <summary>First moments [n].</summary>
-    public Tensor FirstMoment { get; }
-
-    /// <summary>Second moments [n].</summary>
-    public Tensor SecondMoment { get; }
-
-    /// <summary>The first so many elements take weight decay.</summary>
-    public long DecayedElements { get; }
+    /// <summary>Whether this rank writes a part of a checkpoint: with sharding every rank has elements that no other has.</summary>
+    public bool SavesState => Storage.Zero != ZeroStage.None || Layout.Coordinate.Data == 0;
 
     /// <summary>A tensor by role.</summary>
     public StoredParameter Find(BundleRole role, int? layer) =>
         Parameters.Single(parameter => parameter.Bundle.Role == role && parameter.Bundle.Layer == layer);
+
+    /// <summary>The unit of a decoder layer, or outside of them of a role; null when nothing of it is trained.</summary>
+    public ParameterUnit? FindUnit(BundleRole role, int? layer) => Units.Select(memory => memory.Unit)
+        .SingleOrDefault(unit => layer is null ? unit.Layer is null && unit.Role == role : unit.Layer == layer);
 
     /// <summary>Sets the weights to their initial values and the rest to zero.</summary>
     public void Initialise(long seed) =>
@@ -129,60 +133,64 @@ public sealed class ParameterStore : IDisposable
             : files.Read(part.Parameter, part.Slice, Types.Master));
     }
 
-    private void Fill(Func<BundlePart, Tensor> valueOf)
-    {
-        using var scope = torch.NewDisposeScope();
-        using var withoutGradients = torch.no_grad();
-        FirstMoment.zero_();
-        SecondMoment.zero_();
-        Gradient.zero_();
-        foreach (var parameter in Parameters)
-        {
-            foreach (var part in parameter.Bundle.Parts)
-            {
-                using var value = valueOf(part);
-                using var place = PartView(StateKind.Master, parameter, part);
-                using var existing = value.narrow(part.Slice.Dimension, 0, part.Slice.Length);
-                place.copy_(existing);
-            }
-        }
-
-        PublishMasters();
-    }
-
-    /// <summary>Rounds the master weights to the compute type; call it after every change of them.</summary>
+    /// <summary>
+    /// Rounds the master weights to the compute type; call it after every change of them, on every rank. Where a data group
+    /// shares masters or weights, the ranks gather each other's part when it is used next.
+    /// </summary>
     public void PublishMasters()
     {
-        if (ReferenceEquals(_working, Master))
+        Version++;
+        if (Types.Compute == Types.Master)
             return;
         using var withoutGradients = torch.no_grad();
-        _working.copy_(Master);
+        foreach (var memory in Units)
+            memory.WeightShard.copy_(memory.Master);
+    }
+
+    /// <summary>Sets the gradients to zero.</summary>
+    public void ZeroGradients()
+    {
+        using var withoutGradients = torch.no_grad();
+        foreach (var memory in Units)
+        {
+            // Where gradients are sharded, what layers add to is emptied as soon as it is reduced.
+            if (Storage.Zero < ZeroStage.Gradients)
+                memory.Gradients.zero_();
+            else
+                memory.GradientSum.zero_();
+        }
+    }
+
+    /// <summary>
+    /// What this rank holds of one kind of state, as boxes of global tensors, padding left out; copies that another rank of the
+    /// tensor group or pipeline counts are included, see <see cref="StageLayout.Owns"/>.
+    /// </summary>
+    public IEnumerable<StatePiece> Pieces(StateKind kind) =>
+        from memory in Units
+        from entry in memory.Unit.Entries
+        from part in entry.Bundle.Parts
+        from piece in StatePiece.Of(kind, memory.Unit, entry, part, memory.Of(kind).Range)
+        select piece;
+
+    /// <summary>The elements of a piece, flat; the caller disposes the view.</summary>
+    public Tensor View(StatePiece piece)
+    {
+        ArgumentNullException.ThrowIfNull(piece);
+        return Units[piece.Unit.Index].View(piece.Kind, piece.Range);
     }
 
     /// <summary>
     /// The elements of one part of a bundle that exist in the whole weight, without padding: a view of shape [rows, ...] that
     /// the caller disposes. Of a frozen tensor there is only the weight, in the compute type.
     /// </summary>
+    /// <exception cref="InvalidOperationException">The data group divides this state among its ranks; use <see cref="Pieces"/>.</exception>
     public Tensor PartView(StateKind kind, StoredParameter parameter, BundlePart part)
     {
         ArgumentNullException.ThrowIfNull(parameter);
         ArgumentNullException.ThrowIfNull(part);
-        var flat = kind switch
-        {
-            _ when parameter.Gradient is null => kind == StateKind.Master
-                ? _frozen
-                : throw new ArgumentException($"The frozen {parameter.Bundle.Role} has no state but its weight.", nameof(kind)),
-            StateKind.Master => Master,
-            StateKind.FirstMoment => FirstMoment,
-            StateKind.SecondMoment => SecondMoment,
-            StateKind.Gradient => Gradient,
-            _ => throw new ArgumentOutOfRangeException(nameof(kind)),
-        };
         using var scope = torch.NewDisposeScope();
-        return flat.narrow(0, parameter.Offset, parameter.Bundle.ElementCount).view([.. parameter.Bundle.Shape])
-            .narrow(0, part.LocalStart, part.LocalShape[0])
-            .narrow(part.Slice.Dimension, 0, part.Slice.Length)
-            .MoveToOuterDisposeScope();
+        return BundleView(kind, parameter).narrow(0, part.LocalStart, part.LocalShape[0])
+            .narrow(part.Slice.Dimension, 0, part.Slice.Length).MoveToOuterDisposeScope();
     }
 
     /// <inheritdoc/>
@@ -194,33 +202,65 @@ public sealed class ParameterStore : IDisposable
             parameter.Gradient?.Dispose();
         }
 
-        _frozen.Dispose();
-        _working.Dispose();
-        SecondMoment.Dispose();
-        FirstMoment.Dispose();
-        Gradient.Dispose();
-        Master.Dispose();
+        _memory.Dispose();
     }
 
-    private static (List<long> Offsets, long End) Place(IEnumerable<ParameterBundle> bundles)
-    {
-        var offsets = new List<long>();
-        long end = 0;
-        foreach (var bundle in bundles)
-        {
-            offsets.Add(end);
-            end += (bundle.ElementCount + AlignmentElements - 1) / AlignmentElements * AlignmentElements;
-        }
-
-        return (offsets, end);
-    }
-
-    private static Tensor Zeros(ScalarType type, long count) =>
-        torch.zeros([count], dtype: type, device: torch.CPU).DetachFromDisposeScope();
-
-    private static Tensor View(Tensor flat, long offset, ParameterBundle bundle)
+    private void Fill(Func<BundlePart, Tensor> valueOf)
     {
         using var scope = torch.NewDisposeScope();
-        return flat.narrow(0, offset, bundle.ElementCount).view([.. bundle.Shape]).DetachFromDisposeScope();
+        using var withoutGradients = torch.no_grad();
+        foreach (var memory in Units)
+        {
+            memory.FirstMoment.zero_();
+            memory.SecondMoment.zero_();
+        }
+
+        ZeroGradients();
+        foreach (var parameter in Parameters)
+        {
+            foreach (var part in parameter.Bundle.Parts)
+            {
+                // A part is made whole, and what the data group leaves to this rank is taken from it.
+                using var value = valueOf(part);
+                using var existing = value.narrow(part.Slice.Dimension, 0, part.Slice.Length);
+                if (parameter.Unit is { } unit)
+                    FillPieces(unit, new UnitEntry(parameter.Bundle, parameter.Offset), part, existing);
+                else
+                    PartView(StateKind.Master, parameter, part).copy_(existing);
+            }
+        }
+
+        PublishMasters();
+    }
+
+    private void FillPieces(ParameterUnit unit, UnitEntry entry, BundlePart part, Tensor value)
+    {
+        using var flat = value.reshape(-1);
+        var start = entry.Offset + (part.LocalStart * part.LocalShape.Skip(1).Aggregate(1L, (product, length) => product * length));
+        foreach (var piece in StatePiece.Of(StateKind.Master, unit, entry, part, Units[unit.Index].Kept))
+        {
+            using var source = flat.narrow(0, piece.Range.Start - start, piece.Range.Count);
+            using var place = View(piece);
+            place.copy_(source);
+        }
+    }
+
+    private Tensor BundleView(StateKind kind, StoredParameter parameter)
+    {
+        if (parameter.Unit is not { } unit)
+            return kind == StateKind.Master
+                ? parameter.Weight.alias()
+                : throw new ArgumentException($"The frozen {parameter.Bundle.Role} has no state but its weight.", nameof(kind));
+        var range = new ElementRange(parameter.Offset, parameter.Bundle.ElementCount);
+        var memory = Units[unit.Index];
+        return memory.Of(kind).Range.Intersect(range) == range
+            ? memory.View(kind, range).view([.. parameter.Bundle.Shape])
+            : throw new InvalidOperationException($"This rank has only a part of the {kind} of {parameter.Bundle.Role}.");
+    }
+
+    private static Tensor View(Tensor flat, UnitEntry entry)
+    {
+        using var scope = torch.NewDisposeScope();
+        return flat.narrow(0, entry.Offset, entry.Bundle.ElementCount).view([.. entry.Bundle.Shape]).DetachFromDisposeScope();
     }
 }

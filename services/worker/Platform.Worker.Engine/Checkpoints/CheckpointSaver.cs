@@ -32,7 +32,7 @@ public sealed class CheckpointSaver(RankLaunch launch, TrainingPlan plan, Parall
         var directory = ArtifactLayout.Checkpoint(launch.Gang, launch.Attempt, step);
         var path = Path.Combine(launch.ArtifactRoot, directory);
         Directory.CreateDirectory(path);
-        var shard = groups.Coordinate.Data == 0 ? ParameterCheckpoint.Write(parameters, path, launch.Rank) : null;
+        var shard = parameters.SavesState ? ParameterCheckpoint.Write(parameters, path, launch.Rank) : null;
         if (launch.Rank != 0)
         {
             if (shard is not null)
@@ -45,7 +45,7 @@ public sealed class CheckpointSaver(RankLaunch launch, TrainingPlan plan, Parall
             shards.Add(shard);
         for (var rank = 1; rank < groups.Mesh.WorldSize; rank++)
         {
-            if (groups.Mesh.CoordinateOf(rank).Data == 0)
+            if (parameters.Storage.Zero != ZeroStage.None || groups.Mesh.CoordinateOf(rank).Data == 0)
                 shards.Add(CheckpointShard.Parse(ReceiveBytes(groups.World, rank)));
         }
 

@@ -38,7 +38,7 @@ public sealed record TrainingPlan
             $"Training '{model.Architecture}' is not supported; use llama, mistral or qwen2.");
         Reject(layout.Auto, "parallelism.auto", "The layout must be chosen before the job starts; give tensor, pipeline and data.");
         Reject(layout.SequenceParallel, "parallelism.sequence_parallel", "Sequence parallelism is not supported; use false.");
-        Reject(layout.ZeroStage > 0, "parallelism.zero_stage", $"ZeRO stage {layout.ZeroStage} is not supported; use 0.");
+        Reject(layout.ZeroStage is < 0 or > 3, "parallelism.zero_stage", $"Found {layout.ZeroStage}; from 0 to 3 is allowed.");
         Reject(
             layout.Schedule == PipelineSchedule.Interleaved || layout.VirtualStages > 1, "parallelism.schedule",
             "The interleaved schedule is not supported; use 1f1b or gpipe with one virtual stage.");

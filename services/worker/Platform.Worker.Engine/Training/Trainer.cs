@@ -43,6 +43,7 @@ public sealed class Trainer : IDisposable
     private readonly DataOrder _order;
     private readonly ParallelStage _stage;
     private readonly PipelineRunner _runner;
+    private readonly DataParallelExchange _exchange;
     private readonly ParallelAdamW _optimizer;
     private readonly StepRecorder _recorder;
 
@@ -61,23 +62,26 @@ public sealed class Trainer : IDisposable
         _recorder = recorder ?? new StepRecorder(1);
         var spec = plan.Spec;
         _order = OrderOf(spec, tokens);
-        Parameters = new ParameterStore(StageLayout.Create(plan.Model, plan.Mesh, groups.Coordinate), spec.Training.Precision switch
+        var types = spec.Training.Precision switch
         {
             Precision.BFloat16 => TrainingTypes.BFloat16,
             Precision.Float32 => TrainingTypes.Float32,
             Precision.Float64 => TrainingTypes.Float64,
             _ => throw new ArgumentOutOfRangeException(nameof(plan)),
-        });
+        };
+        Parameters = new ParameterStore(
+            StageLayout.Create(plan.Model, plan.Mesh, groups.Coordinate), new ParameterStorage(types, (ZeroStage)spec.Parallelism.ZeroStage));
+        _exchange = new DataParallelExchange(groups, Parameters) { Recorder = _recorder };
         _stage = new ParallelStage(groups, Parameters, spec.Data.SequenceLength, spec.Training.ActivationCheckpointing switch
         {
             "none" => ActivationCheckpointing.None,
             "selective" => ActivationCheckpointing.Selective,
             "full" => ActivationCheckpointing.Full,
             _ => throw new ArgumentOutOfRangeException(nameof(plan)),
-        });
+        }, _exchange);
         _runner = new PipelineRunner(groups, _stage, spec.Parallelism.Schedule, _recorder);
         var optimizer = spec.Optimizer;
-        _optimizer = new ParallelAdamW(groups, Parameters, new AdamWSettings(
+        _optimizer = new ParallelAdamW(Parameters, new AdamWSettings(
             optimizer.Beta1, optimizer.Beta2, optimizer.Eps, optimizer.WeightDecay, optimizer.GradClip));
     }
 
@@ -98,8 +102,9 @@ public sealed class Trainer : IDisposable
         var micro = _plan.Spec.Parallelism.MicroBatchSize;
         var batch = _order.GlobalBatch(step);
         var mine = batch.AsSpan(_groups.Coordinate.Data * (batch.Length / _plan.Mesh.Data), batch.Length / _plan.Mesh.Data).ToArray();
+        _exchange.BeginStep(_plan.MicroBatches);
         var lossSum = _runner.Train(_plan.MicroBatches, i => Load(mine.AsSpan(i * micro, micro)), 1.0 / _plan.TokensPerStep);
-        _optimizer.ReduceGradients();
+        _exchange.FinishGradients();
 
         Span<double> sums = stackalloc double[AgreedFigures + StepParts.Count];
         (sums[0], sums[1]) = (_groups.Coordinate.Tensor == 0 ? lossSum : 0, SquaredNormShare());
@@ -139,6 +144,7 @@ public sealed class Trainer : IDisposable
     /// <inheritdoc/>
     public void Dispose()
     {
+        _exchange.Dispose();
         _stage.Dispose();
         Parameters.Dispose();
     }
@@ -146,7 +152,7 @@ public sealed class Trainer : IDisposable
     private double SquaredNormShare()
     {
         using var span = _recorder.Begin(StepPart.Optimizer, "norm");
-        return _optimizer.SquaredNormShare();
+        return _exchange.SquaredNormShare();
     }
 
     private static DataOrder OrderOf(TrainingJobSpec spec, TokenFile tokens)
