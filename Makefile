@@ -1,7 +1,7 @@
 # Every target with a "##" comment is listed by `make help`.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help build test check format lint demo demo-kill clean setup sim bench-collectives bench-sched bench-train soak-train images check-rules
+.PHONY: help build test check format lint demo demo-kill clean setup sim bench-collectives bench-sched bench-train bench-serve soak-train images check-rules
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ bench-collectives: ## Time the collectives beside a plain socket copy
 
 bench-train: ## Time training beside the matrix-product rate, eight ranks beside one process, collectives (QUICK=1 for a trial)
 	@build/build.sh all && artifacts/bin/Platform.Benchmarks/release/Platform.Benchmarks train $(if $(QUICK),--quick)
+
+bench-serve: ## Measure serving beside llama.cpp and beside itself (QUICK=1 for a trial)
+	@build/build.sh all && artifacts/bin/Platform.Benchmarks/release/Platform.Benchmarks serve $(if $(QUICK),--quick)
 
 soak-train: ## Watch the memory of one process over 2,000 training steps
 	@build/build.sh all && artifacts/bin/Platform.Benchmarks/release/Platform.Benchmarks soak-train

@@ -61,9 +61,12 @@ internal sealed class GlobalOptions
             : throw new CommandException($"--server: '{text}' is not an address; expected one such as {DefaultServer}.");
     }
 
+    /// <summary>Key to authenticate with, if one is given.</summary>
+    public string? ApiKey(ParseResult parse, Terminal terminal) => parse.GetValue(_apiKey) ?? terminal.Variable("PLATFORM_API_KEY");
+
     /// <summary>Prepares a connection.</summary>
     public Session Connect(ParseResult parse, Terminal terminal) => new(
         Server(parse, terminal),
-        parse.GetValue(_apiKey) ?? terminal.Variable("PLATFORM_API_KEY"),
+        ApiKey(parse, terminal),
         parse.GetValue(_project) ?? "default");
 }

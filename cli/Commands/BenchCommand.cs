@@ -9,7 +9,7 @@ internal static class BenchCommand
 {
     public static Command Create(CommandRunner runner) => new("bench", "Measure this machine; the last lines are name=value.")
     {
-        CreateTrain(runner), CreateCollectives(runner),
+        CreateTrain(runner), CreateCollectives(runner), BenchServeCommand.Create(runner),
     };
 
     private static ExampledCommand CreateTrain(CommandRunner runner)
@@ -49,7 +49,8 @@ internal static class BenchCommand
         return command;
     }
 
-    private static Task<int> Become(CommandRunner runner, IReadOnlyList<string> arguments)
+    /// <summary>Replaces this process by the benchmark program.</summary>
+    public static Task<int> Become(CommandRunner runner, IReadOnlyList<string> arguments)
     {
         var program = LocalProgram.Benchmarks.Find(runner.Terminal.Variable, AppContext.BaseDirectory);
         return Task.FromResult(runner.Terminal.BecomeProgram(new ProgramStart(program, arguments)));

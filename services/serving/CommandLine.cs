@@ -15,7 +15,7 @@ internal abstract record CommandLine
     public const string Usage = """
         platform-serving --launch FILE
         platform-serving --model DIR [--listen 127.0.0.1:0] [--metrics-listen 127.0.0.1:0] [--ready-file FILE]
-            [--name NAME] [--dtype bf16|fp32] [--threads N] [--max-num-seqs N] [--max-num-batched-tokens N]
+            [--name NAME] [--dtype bf16|fp32|int8] [--threads N] [--max-num-seqs N] [--max-num-batched-tokens N]
             [--kv-cache-bytes 256MiB] [--block-size 16] [--prefix-caching true|false] [--max-queued-requests N]
         """;
 

@@ -36,7 +36,6 @@ internal static class UnavailableFeatures
 
     private static readonly Feature[] OfDeployments =
     [
-        new("engine_config.dtype", Is("int8"), "8-bit weights are not available yet; use bf16 or fp32."),
         new("scaling_config.device", Is("cuda"), "CUDA devices are not available yet; use cpu."),
         new("scaling_config.tensor_parallel", Above(1), "Replicas split over several devices are not available yet; use 1."),
         new("scaling_config.devices_per_replica", Above(1), "Replicas split over several devices are not available yet; use 1."),

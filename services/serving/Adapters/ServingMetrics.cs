@@ -71,12 +71,16 @@ internal sealed class ServingMetrics : IEngineObserver
     private static readonly Gauge CacheConfig = Metrics.CreateGauge(
         "platform_serving_cache_config_info", "Sizes of the key/value cache.", ["model_name", "block_size", "num_gpu_blocks", "enable_prefix_caching"]);
 
+    private static readonly Gauge QuantisationError = Metrics.CreateGauge(
+        "platform_serving_weight_quantisation_error", "Root mean square error of the weights relative to the exact ones; 0 where they are not quantised.", ModelLabel);
+
     private readonly string _model;
     private readonly Histogram.Child _firstToken, _perToken, _duration, _interToken;
 
-    public ServingMetrics(string model, SchedulerLimits limits)
+    public ServingMetrics(string model, SchedulerLimits limits, double quantisationError)
     {
         _model = model;
+        QuantisationError.WithLabels(model).Set(quantisationError);
         string[] labels = ["text_completion", "platform", model];
         _firstToken = TimeToFirstToken.WithLabels(labels);
         _perToken = TimePerOutputToken.WithLabels(labels);

@@ -19,14 +19,16 @@ internal sealed partial class Replica : IHostedLifecycleService, IHealthCheck, I
     {
         Settings = settings;
         Grace = grace;
-        if (model.SafePaddingReason is { } reason)
-            LogSafePadding(logger, reason);
+        if (model.KernelComplaint is { } complaint)
+            LogPortableKernel(logger, complaint);
+        if (settings.Engine.Dtype == "int8")
+            LogQuantised(logger, model.QuantisationError);
         var pacing = new PromptPacing(settings.PromptPacing, Math.Min(FewestPromptTokens, model.Limits.MaxBatchedTokens), model.Limits.MaxBatchedTokens);
-        Engine = new EngineLoop(model.Executor, model.Limits, pacing, model.Tokenizer, new ServingMetrics(settings.Model, model.Limits), time, logger);
+        Engine = new EngineLoop(model.Executor, model.Limits, pacing, model.Tokenizer, new ServingMetrics(settings.Model, model.Limits, model.QuantisationError), time, logger);
         Reader = new RequestReader(model.Config.VocabSize, model.Limits, settings.Engine.Generation, model.EndTokens);
         LogServing(
             logger, settings.Model, settings.ModelDirectory, model.Config.ParameterCount, settings.Engine.Dtype, model.WeightBytes >> 20,
-            model.Limits.BlockCount, model.Limits.BlockSize, settings.ComputeThreads);
+            model.Limits.BlockCount, model.Limits.BlockSize, settings.ComputeThreads, model.Kernel);
     }
 
     public ReplicaSettings Settings { get; }
@@ -61,12 +63,18 @@ internal sealed partial class Replica : IHostedLifecycleService, IHealthCheck, I
 
     [LoggerMessage(
         EventId = 5010, Level = LogLevel.Information,
-        Message = "Serving {Model} from {Directory}: {Parameters} parameters in {Dtype} ({MebiBytes} MiB), {Blocks} cache blocks of {BlockSize} tokens, {Threads} threads")]
+        Message = "Serving {Model} from {Directory}: {Parameters} parameters in {Dtype} ({MebiBytes} MiB), {Blocks} cache blocks of {BlockSize} tokens, {Threads} threads, {Kernel} kernels")]
     private static partial void LogServing(
-        ILogger logger, string model, string directory, long parameters, string dtype, long mebiBytes, int blocks, int blockSize, int threads);
+        ILogger logger, string model, string directory, long parameters, string dtype, long mebiBytes, int blocks, int blockSize, int threads,
+        string kernel);
 
     [LoggerMessage(
         EventId = 5011, Level = LogLevel.Warning,
-        Message = "Results depended on the batch: {Difference}. All matrix products use one shape from now on, which is slower but keeps results equal")]
-    private static partial void LogSafePadding(ILogger logger, string difference);
+        Message = "The portable kernels are used, which are slower: {Complaint}")]
+    private static partial void LogPortableKernel(ILogger logger, string complaint);
+
+    [LoggerMessage(
+        EventId = 5012, Level = LogLevel.Information,
+        Message = "Weights are held in 8 bits with one scale per output; root mean square error relative to the exact weights: {Error:0.00000}")]
+    private static partial void LogQuantised(ILogger logger, double error);
 }

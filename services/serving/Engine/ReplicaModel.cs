@@ -2,15 +2,11 @@ using Platform.Core.Models;
 using Platform.Core.Validation;
 using Platform.Formats;
 using Platform.Formats.HuggingFace;
-using Platform.Formats.Safetensors;
 using Platform.Serving.Core.Scheduling;
 using Platform.Serving.Execution;
+using Platform.Serving.Execution.Kernels;
 using Platform.Text.Tokenization;
-using Platform.Torch;
 using Platform.Torch.Models.Llama;
-using Platform.Torch.Native;
-using ScalarType = TorchSharp.torch.ScalarType;
-using Tensor = TorchSharp.torch.Tensor;
 
 namespace Platform.Serving.Engine;
 
@@ -32,56 +28,53 @@ public sealed class ReplicaSettingsException : Exception
 /// <param name="Tokenizer">Its tokenizer.</param>
 /// <param name="EndTokens">Tokens that end a text.</param>
 /// <param name="WeightBytes">Bytes of its weights.</param>
-/// <param name="SafePaddingReason">Why products use one fixed shape; null when the cheap padding holds.</param>
+/// <param name="Kernel">What its matrix products run on.</param>
+/// <param name="KernelComplaint">Why the fastest kernel is not used; null when it is, or when the machine has none.</param>
+/// <param name="QuantisationError">Root mean square error of its matrices relative to the exact ones.</param>
 internal sealed record ReplicaModel(
     ModelConfig Config, IModelExecutor Executor, SchedulerLimits Limits, ITextTokenizer Tokenizer, IReadOnlySet<int> EndTokens,
-    long WeightBytes, string? SafePaddingReason)
+    long WeightBytes, string Kernel, string? KernelComplaint, double QuantisationError)
 {
-    private const int SafeRows = 64;
-
     /// <summary>Loads a model.</summary>
     /// <exception cref="ModelFormatException">The directory is damaged or not supported.</exception>
     /// <exception cref="ReplicaSettingsException">The settings do not fit the model.</exception>
-    /// <exception cref="InvalidOperationException">The model's results depend on the batch even with one fixed shape.</exception>
+    /// <exception cref="InvalidOperationException">The model's results depend on the batch.</exception>
     public static ReplicaModel Load(ReplicaSettings settings)
     {
         using var directory = HuggingFaceModelDirectory.Open(settings.ModelDirectory);
         if (directory.Validate() is { Count: > 0 } violations)
             throw new ModelFormatException(settings.ModelDirectory, "", string.Join(" ", violations));
-        NativeRuntime.EnsureLoaded();
-        TorchThreads.Set(settings.ComputeThreads);
         var tokenizer = TokenizerDirectory.Open(settings.ModelDirectory).Tokenizer;
         return settings.Engine.Dtype switch
         {
-            "fp32" => Load<Float32Element>(settings, directory, tokenizer),
-            "bf16" => Load<BFloat16Element>(settings, directory, tokenizer),
-            "int8" => throw Wrong("engine_config.dtype", "int8 weights are not supported yet; use bf16 or fp32."),
-            var other => throw Wrong("engine_config.dtype", $"Found '{other}'; use bf16 or fp32."),
+            "fp32" => Load<Float32Element>(settings, directory, tokenizer, WeightStorage.Plain),
+            "bf16" => Load<BFloat16Element>(settings, directory, tokenizer, WeightStorage.Plain),
+            "int8" => Load<BFloat16Element>(settings, directory, tokenizer, WeightStorage.Quantised),
+            var other => throw Wrong("engine_config.dtype", $"Found '{other}'; use bf16, fp32 or int8."),
         };
     }
 
-    private static unsafe ReplicaModel Load<T>(ReplicaSettings settings, HuggingFaceModelDirectory directory, ByteLevelBpeTokenizer tokenizer)
+    private static unsafe ReplicaModel Load<T>(
+        ReplicaSettings settings, HuggingFaceModelDirectory directory, ByteLevelBpeTokenizer tokenizer, WeightStorage storage)
         where T : unmanaged, IElement<T>
     {
         var config = directory.Config.Model;
         var limits = LimitsFor(settings, config, sizeof(T));
-        var weights = ModelWeights.Load(config, T.Type, parameter => Read(directory, parameter));
+        var (kernel, complaint) = KernelChoice.For<T>();
+        var lanes = new ComputeLanes(settings.ComputeThreads);
+        var weights = ModelWeights<T>.Load(config, storage, lanes, parameter => Find(directory, parameter));
         var executorLimits = new ExecutorLimits(limits.MaxBatchedTokens, limits.LongestSequence, limits.BlockSize, limits.BlockCount);
-        var executor = new ModelExecutor<T>(weights, executorLimits, RowPadding.For(T.Type), RowPadding.OneShape(SafeRows), new ComputeLanes(settings.ComputeThreads));
-        var difference = InvarianceSelfTest.Run(executor, limits);
-        if (difference is not null)
+        var executor = new ModelExecutor<T>(weights, executorLimits, kernel, lanes);
+        if (InvarianceSelfTest.Run(executor, limits) is { } difference)
         {
-            executor.UseFallbackPadding();
-            if (InvarianceSelfTest.Run(executor, limits) is { } remaining)
-            {
-                executor.Dispose();
-                throw new InvalidOperationException(
-                    $"On this machine {remaining}, even with products of one shape: the same request would get different answers. The replica does not start.");
-            }
+            executor.Dispose();
+            throw new InvalidOperationException(
+                $"On this machine {difference}: the same request would get different answers. The replica does not start.");
         }
 
         var ends = directory.Generation.EosTokenIds.Concat(config.EosTokenIds).ToHashSet();
-        return new ReplicaModel(config, executor, limits, tokenizer, ends, weights.ByteLength, difference);
+        return new ReplicaModel(
+            config, executor, limits, tokenizer, ends, weights.ByteLength, kernel.Name, complaint, weights.Error.Relative);
     }
 
     private static SchedulerLimits LimitsFor(ReplicaSettings settings, ModelConfig config, int elementBytes)
@@ -119,18 +112,8 @@ internal sealed record ReplicaModel(
         };
     }
 
-    private static unsafe Tensor Read(HuggingFaceModelDirectory directory, LlamaParameter parameter)
-    {
-        var pointer = directory.Pointer(parameter.Name, out var length);
-        return TensorMemory.FromPointer((nint)pointer, length, parameter.Shape.AsSpan(), directory.Entry(parameter.Name).DataType switch
-        {
-            TensorDataType.F64 => ScalarType.Float64,
-            TensorDataType.F32 => ScalarType.Float32,
-            TensorDataType.F16 => ScalarType.Float16,
-            TensorDataType.BF16 => ScalarType.BFloat16,
-            var other => throw new ModelFormatException(directory.Path, parameter.Name, $"found {other}; a floating-point type is expected"),
-        });
-    }
+    private static unsafe WeightView Find(HuggingFaceModelDirectory directory, LlamaParameter parameter) =>
+        new((nint)directory.Pointer(parameter.Name, out _), directory.Entry(parameter.Name).DataType);
 
     private static ReplicaSettingsException Wrong(string field, string message) => new([new Violation(field, message)]);
 }

@@ -1,20 +1,26 @@
 namespace Platform.Serving.Execution;
 
 /// <summary>
-/// A few threads that share the items of one kernel. The calling thread is lane 0; the others sleep between kernels. Which
-/// lane takes which item is left to chance, so items must be independent of one another.
+/// A few threads that share the items of one kernel. The calling thread is lane 0. The others spin for some tens of
+/// microseconds after a kernel, because the next one usually follows at once, and then sleep; a helper that wakes late finds
+/// the items done and nobody waited for it. Which lane takes which item is left to chance, so items must be independent of
+/// one another. One thread calls at a time.
 /// </summary>
 internal sealed class ComputeLanes : IDisposable
 {
-    private const int SpinsBeforeSleep = 200;
+    private const int SpinsBeforeSleep = 1000;
+    private const int SpinsBeforeYield = 20_000;
 
     private readonly Thread[] _helpers;
     private readonly SemaphoreSlim _wake = new(0);
     private volatile Action<int, int>? _work;
     private volatile bool _closing;
     private int _items;
-    private int _next;
-    private int _busy;
+    private int _sleeping;
+
+    // Each on a cache line of its own.
+    private readonly Counter _remaining = new();
+    private readonly Counter _done = new();
 
     public ComputeLanes(int count)
     {
@@ -38,22 +44,30 @@ internal sealed class ComputeLanes : IDisposable
     /// <param name="work">The kernel; must not throw.</param>
     public void Run(int items, bool parallel, Action<int, int> work)
     {
-        if (!parallel || items == 1 || _helpers.Length == 0)
+        if (!parallel || items <= 1 || _helpers.Length == 0)
         {
             for (var item = 0; item < items; item++)
                 work(item, 0);
             return;
         }
 
+        // Whoever still asks for items of the last kernel finds less than zero of them, so these stores are seen in order by
+        // everyone who gets an item of this one.
         _items = items;
         _work = work;
-        Volatile.Write(ref _busy, _helpers.Length);
-        Volatile.Write(ref _next, 0);
-        _wake.Release(_helpers.Length);
-        Take(work, 0);
-        var spinner = default(SpinWait);
-        while (Volatile.Read(ref _busy) > 0)
-            spinner.SpinOnce(sleep1Threshold: -1);
+        Volatile.Write(ref _done.Value, 0);
+        Interlocked.Exchange(ref _remaining.Value, items);
+        if (Volatile.Read(ref _sleeping) > 0)
+            Wake();
+        Take(0);
+        var spins = 0;
+        while (Volatile.Read(ref _done.Value) < items)
+        {
+            if (++spins < SpinsBeforeYield)
+                Thread.SpinWait(1);
+            else
+                Thread.Yield();
+        }
     }
 
     public void Dispose()
@@ -65,25 +79,49 @@ internal sealed class ComputeLanes : IDisposable
         _wake.Dispose();
     }
 
+    private void Wake()
+    {
+        var sleeping = Interlocked.Exchange(ref _sleeping, 0);
+        if (sleeping > 0)
+            _wake.Release(sleeping);
+    }
+
     private void Help(int lane)
     {
-        while (true)
+        while (!_closing)
         {
-            for (var spin = 0; spin < SpinsBeforeSleep && _wake.CurrentCount == 0; spin++)
-                Thread.SpinWait(20);
+            Take(lane);
+            var spins = 0;
+            while (Volatile.Read(ref _remaining.Value) <= 0 && !_closing && spins < SpinsBeforeSleep)
+            {
+                Thread.SpinWait(1);
+                spins++;
+            }
+
+            if (spins < SpinsBeforeSleep)
+                continue;
+            Interlocked.Increment(ref _sleeping);
+            // Work that came between the last look and the increment would not wake this thread.
+            if (Volatile.Read(ref _remaining.Value) > 0 || _closing)
+                Wake();
             _wake.Wait();
-            if (_closing)
-                return;
-            if (_work is { } work)
-                Take(work, lane);
-            Interlocked.Decrement(ref _busy);
         }
     }
 
-    private void Take(Action<int, int> work, int lane)
+    private void Take(int lane)
     {
-        int item;
-        while ((item = Interlocked.Increment(ref _next) - 1) < _items)
-            work(item, lane);
+        int left;
+        while (Volatile.Read(ref _remaining.Value) > 0 && (left = Interlocked.Decrement(ref _remaining.Value)) >= 0)
+        {
+            _work?.Invoke(_items - 1 - left, lane);
+            Interlocked.Increment(ref _done.Value);
+        }
+    }
+
+    [System.Runtime.InteropServices.StructLayout(System.Runtime.InteropServices.LayoutKind.Explicit, Size = 192)]
+    private sealed class Counter
+    {
+        [System.Runtime.InteropServices.FieldOffset(64)]
+        public int Value;
     }
 }

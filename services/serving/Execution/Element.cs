@@ -1,7 +1,6 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 using System.Runtime.Intrinsics.X86;
-using ScalarType = TorchSharp.torch.ScalarType;
 
 namespace Platform.Serving.Execution;
 
@@ -9,14 +8,20 @@ namespace Platform.Serving.Execution;
 internal unsafe interface IElement<T>
     where T : unmanaged, IElement<T>
 {
-    /// <summary>Type of tensors with these elements.</summary>
-    static abstract ScalarType Type { get; }
+    /// <summary>Whether matrix kernels take two elements of a row in one step.</summary>
+    static abstract bool IsPaired { get; }
+
+    /// <summary>Elements of a row that a matrix kernel takes in one step.</summary>
+    static virtual int StepElements => T.IsPaired ? 2 : 1;
 
     /// <summary>Reads 16 elements.</summary>
     static abstract Vector512<float> Load(T* source);
 
     /// <summary>Writes 16 elements, rounding to nearest, ties to even.</summary>
     static abstract void Store(T* target, Vector512<float> values);
+
+    /// <summary>Adds one step of 16 dot products to their sums: <c>sums[i] += Σ_j x[j] · weights[i, j]</c>.</summary>
+    static abstract Vector512<float> MultiplyStep(T* x, T* weights, Vector512<float> sums);
 
     /// <summary>One element.</summary>
     static abstract float ToSingle(T value);
@@ -30,13 +35,17 @@ internal readonly unsafe struct Float32Element(float value) : IElement<Float32El
 {
     private readonly float _value = value;
 
-    public static ScalarType Type => ScalarType.Float32;
+    public static bool IsPaired => false;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector512<float> Load(Float32Element* source) => Vector512.Load((float*)source);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Store(Float32Element* target, Vector512<float> values) => Vector512.Store(values, (float*)target);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<float> MultiplyStep(Float32Element* x, Float32Element* weights, Vector512<float> sums) =>
+        Vector512.FusedMultiplyAdd(Vector512.Create(x->_value), Vector512.Load((float*)weights), sums);
 
     public static float ToSingle(Float32Element value) => value._value;
 
@@ -48,7 +57,7 @@ internal readonly unsafe struct BFloat16Element(ushort bits) : IElement<BFloat16
 {
     private readonly ushort _bits = bits;
 
-    public static ScalarType Type => ScalarType.BFloat16;
+    public static bool IsPaired => true;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector512<float> Load(BFloat16Element* source)
@@ -71,6 +80,14 @@ internal readonly unsafe struct BFloat16Element(ushort bits) : IElement<BFloat16
             ? Avx512F.ConvertToVector256UInt16(rounded)
             : Vector512.Narrow(rounded, rounded).GetLower();
         Vector256.Store(narrow, (ushort*)target);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<float> MultiplyStep(BFloat16Element* x, BFloat16Element* weights, Vector512<float> sums)
+    {
+        var pairs = Vector512.Load((uint*)weights);
+        sums = Vector512.FusedMultiplyAdd(Vector512.Create(ToSingle(x[0])), (pairs << 16).AsSingle(), sums);
+        return Vector512.FusedMultiplyAdd(Vector512.Create(ToSingle(x[1])), (pairs & Vector512.Create(0xFFFF_0000u)).AsSingle(), sums);
     }
 
     public static float ToSingle(BFloat16Element value) => BitConverter.UInt32BitsToSingle((uint)value._bits << 16);

@@ -18,7 +18,7 @@ internal interface IModelExecutor : IDisposable
 }
 
 /// <summary>Rows of fp32 logits. Reused from iteration to iteration.</summary>
-internal sealed class LogitRows(int vocabularySize)
+internal sealed unsafe class LogitRows(int vocabularySize)
 {
     private float[] _values = [];
 
@@ -26,14 +26,19 @@ internal sealed class LogitRows(int vocabularySize)
 
     public int Count { get; private set; }
 
-    public ReadOnlySpan<float> this[int row] => Row(row);
+    /// <summary>Numbers from row to row: whole panels of the head.</summary>
+    public int Stride { get; } = (vocabularySize + 31) / 32 * 32;
 
-    internal Span<float> Row(int row) => _values.AsSpan(row * VocabularySize, VocabularySize);
+    /// <summary>Address of the first row; the memory never moves, and stays until the next <see cref="Resize"/>.</summary>
+    internal float* Start => (float*)System.Runtime.CompilerServices.Unsafe.AsPointer(
+        ref System.Runtime.InteropServices.MemoryMarshal.GetArrayDataReference(_values));
+
+    public ReadOnlySpan<float> this[int row] => _values.AsSpan(row * Stride, VocabularySize);
 
     internal void Resize(int count)
     {
         Count = count;
-        if (_values.Length < count * VocabularySize)
-            _values = new float[count * VocabularySize];
+        if (_values.Length < count * Stride)
+            _values = GC.AllocateUninitializedArray<float>(Math.Max(1, count) * Stride, pinned: true);
     }
 }

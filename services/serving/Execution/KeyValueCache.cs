@@ -57,15 +57,18 @@ internal sealed unsafe class KeyValueCache<T> : IDisposable
     public T* Values(int layer) => Keys(layer) + Shape.LayerElements;
 
     /// <summary>Stores the key and value of one head at a position of a block.</summary>
-    public void Write(int layer, int block, int slot, int head, float* key, T* value)
+    public void Write(int layer, int block, int slot, int head, float* key, float* value)
     {
         var start = (((long)block * Shape.Heads) + head) * Shape.HeadBlockElements;
         var keys = Keys(layer) + start + slot;
-        var values = Values(layer) + start + ((long)slot * Shape.HeadStride);
-        for (var d = 0; d < Shape.HeadSize; d++)
+        RowKernels.Narrow(value, Values(layer) + start + ((long)slot * Shape.HeadStride), Shape.HeadSize);
+        var narrow = stackalloc T[KeyValueCacheShape.LaneCount];
+        for (var first = 0; first < Shape.HeadSize; first += KeyValueCacheShape.LaneCount)
         {
-            keys[(long)d * Shape.BlockSize] = T.FromSingle(key[d]);
-            values[d] = value[d];
+            var count = Math.Min(KeyValueCacheShape.LaneCount, Shape.HeadSize - first);
+            RowKernels.Narrow(key + first, narrow, count);
+            for (var d = 0; d < count; d++, keys += Shape.BlockSize)
+                *keys = narrow[d];
         }
     }
 

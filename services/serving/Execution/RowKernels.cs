@@ -21,15 +21,15 @@ internal static unsafe class RowKernels
             target[i] = T.ToSingle(source[i]);
     }
 
-    /// <summary>Adds a row to the residual stream.</summary>
-    public static void Add<T>(float* residual, T* delta, int width)
+    /// <summary>Rounds a row to elements.</summary>
+    public static void Narrow<T>(float* source, T* target, int width)
         where T : unmanaged, IElement<T>
     {
         var i = 0;
         for (; i + Lanes <= width; i += Lanes)
-            (Vector512.Load(residual + i) + T.Load(delta + i)).Store(residual + i);
+            T.Store(target + i, Vector512.Load(source + i));
         for (; i < width; i++)
-            residual[i] += T.ToSingle(delta[i]);
+            target[i] = T.FromSingle(source[i]);
     }
 
     /// <summary>Root-mean-square normalisation (Zhang and Sennrich 2019, equation 4): <c>x / sqrt(mean(x²) + ε) · w</c>.</summary>
@@ -45,23 +45,9 @@ internal static unsafe class RowKernels
             result[i] = T.FromSingle(row[i] * scale * weight[i]);
     }
 
-    /// <summary>The gated unit's product: <c>g · sigmoid(g) · u</c>, where g and u are the halves of the input row.</summary>
-    public static void Gate<T>(T* gateAndUp, T* result, int width)
-        where T : unmanaged, IElement<T>
-    {
-        var i = 0;
-        for (; i + Lanes <= width; i += Lanes)
-        {
-            var gate = T.Load(gateAndUp + i);
-            T.Store(result + i, gate / (Vector512<float>.One + Vector512.Exp(-gate)) * T.Load(gateAndUp + width + i));
-        }
-
-        for (; i < width; i++)
-        {
-            var gate = T.ToSingle(gateAndUp[i]);
-            result[i] = T.FromSingle(gate / (1 + MathF.Exp(-gate)) * T.ToSingle(gateAndUp[width + i]));
-        }
-    }
+    /// <summary>The gated unit's product: <c>g · sigmoid(g) · u</c>.</summary>
+    public static Vector512<float> Gated(Vector512<float> gate, Vector512<float> factor) =>
+        gate / (Vector512<float>.One + Vector512.Exp(-gate)) * factor;
 
     /// <summary>
     /// Rotates one head by its position (Su et al. 2021, in Hugging Face's pairing of the halves), after normalising it when
@@ -73,24 +59,32 @@ internal static unsafe class RowKernels
     /// <param name="cosine">Cosines of the position, D / 2.</param>
     /// <param name="sine">Sines of the position, D / 2.</param>
     /// <param name="factor">Factor.</param>
-    /// <param name="result">D numbers.</param>
+    /// <param name="result">D numbers; may be the head itself.</param>
     /// <param name="size">D, even.</param>
-    public static void Rotate<T>(
-        T* head, float* normWeight, double epsilon, float* cosine, float* sine, float factor, float* result, int size)
-        where T : unmanaged, IElement<T>
+    public static void Rotate(
+        float* head, float* normWeight, double epsilon, float* cosine, float* sine, float factor, float* result, int size)
     {
         var half = size / 2;
-        Widen(head, result, size);
         if (normWeight != null)
         {
-            var scale = InverseRootMeanSquare(result, epsilon, size);
-            for (var d = 0; d < size; d++)
-                result[d] *= scale * normWeight[d];
+            var scale = InverseRootMeanSquare(head, epsilon, size);
+            for (var i = 0; i < size; i++)
+                result[i] = head[i] * (scale * normWeight[i]);
+            head = result;
         }
 
-        for (var d = 0; d < half; d++)
+        var d = 0;
+        for (var factors = Vector512.Create(factor); d + Lanes <= half; d += Lanes)
         {
-            var (first, second) = (result[d], result[d + half]);
+            var (first, second) = (Vector512.Load(head + d), Vector512.Load(head + half + d));
+            var (cos, sin) = (Vector512.Load(cosine + d), Vector512.Load(sine + d));
+            (((first * cos) - (second * sin)) * factors).Store(result + d);
+            (((second * cos) + (first * sin)) * factors).Store(result + half + d);
+        }
+
+        for (; d < half; d++)
+        {
+            var (first, second) = (head[d], head[d + half]);
             result[d] = ((first * cosine[d]) - (second * sine[d])) * factor;
             result[d + half] = ((second * cosine[d]) + (first * sine[d])) * factor;
         }

@@ -19,6 +19,21 @@ public sealed class BenchTests
     }
 
     [Fact]
+    public async Task Passes_the_options_of_a_load_on_an_endpoint()
+    {
+        using var cli = new CommandLine();
+        var program = cli.Write("benchmarks", "#!/bin/sh\n");
+
+        var run = await cli.With("PLATFORM_BENCHMARKS", program).RunAsync(
+            "bench", "serve", "--url", "http://localhost:1", "--model", "m", "--request-rate", "2.5", "--requests", "7", "--api-key", "k");
+
+        Assert.Equal((0, ""), (run.Code, run.Error));
+        Assert.Equal(
+            ["serve", "--dtype", "bf16", "--url", "http://localhost:1", "--model", "m", "--requests", "7", "--request-rate", "2.5", "--api-key", "k"],
+            cli.Became?.Arguments);
+    }
+
+    [Fact]
     public async Task Says_how_the_benchmarks_are_built()
     {
         using var cli = new CommandLine();

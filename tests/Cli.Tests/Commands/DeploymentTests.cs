@@ -47,7 +47,7 @@ public sealed class DeploymentTests
     public async Task Reports_everything_wrong_with_a_file()
     {
         using var cli = new CommandLine();
-        cli.Write("d.yaml", "kind: Deployment\nmodel: Docs LM\nengine_config: { dtype: int8, block_siz: 2 }\n");
+        cli.Write("d.yaml", "kind: Deployment\nmodel: Docs LM\nengine_config: { block_siz: 2 }\nscaling_config: { device: cuda }\n");
 
         var run = await cli.RunAsync("deploy", "d.yaml");
 
@@ -55,8 +55,8 @@ public sealed class DeploymentTests
         Assert.Equal(
             [
                 "d.yaml:2: model: \"Docs LM\" is not a name; use 1 to 63 of a-z, 0-9 and -, with a letter or digit at both ends.",
-                "d.yaml:3: engine_config.dtype: 8-bit weights are not available yet; use bf16 or fp32.",
                 "d.yaml:3: engine_config.block_siz: This key is not known; did you mean engine_config.block_size?",
+                "d.yaml:4: scaling_config.device: CUDA devices are not available yet; use cpu.",
                 "3 errors in d.yaml; nothing was submitted.",
             ],
             run.ErrorLines);

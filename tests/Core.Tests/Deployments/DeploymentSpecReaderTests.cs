@@ -71,7 +71,7 @@ public sealed class DeploymentSpecReaderTests
             {
               "kind": "Deployment",
               "deployment_config": { "autoscaling": { "min_replicas": 5, "max_replicas": 3 }, "max_queued_request": 1 },
-              "engine_config": { "kv_cache_bytes": "lots", "dtype": "int8" },
+              "engine_config": { "kv_cache_bytes": "lots", "dtype": "int4" },
               "scaling_config": { "gpu_fraction": 0 }
             }
             """);
@@ -82,7 +82,7 @@ public sealed class DeploymentSpecReaderTests
                 "deployment_config.autoscaling.min_replicas: 5 is more than max_replicas (3).",
                 "deployment_config.max_queued_request: This key is not known; did you mean deployment_config.max_queued_requests?",
                 "engine_config.kv_cache_bytes: \"lots\" is not a size; write a number with a unit, such as 512MiB or 40GiB.",
-                "engine_config.dtype: 8-bit weights are not available yet; use bf16 or fp32.",
+                "engine_config.dtype: \"int4\" is not one of bf16, fp32, int8; did you mean int8?",
                 "scaling_config.gpu_fraction: 0 is out of range; allowed is at least 0.001 and at most 1.",
             ],
             violations);

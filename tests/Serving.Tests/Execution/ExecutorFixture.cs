@@ -1,6 +1,9 @@
+using System.Runtime.InteropServices;
 using Platform.Core.Models;
+using Platform.Formats.Safetensors;
 using Platform.Serving.Core.Scheduling;
 using Platform.Serving.Execution;
+using Platform.Serving.Execution.Kernels;
 using Platform.Torch;
 using TorchSharp;
 using Tensor = TorchSharp.torch.Tensor;
@@ -21,13 +24,27 @@ internal static class ExecutorFixture
         PrefixCaching = caching,
     };
 
-    public static ModelExecutor<T> Create<T>(TinyModel model, SchedulerLimits limits, RowPadding? padding = null, int threads = 2)
+    public static ModelExecutor<T> Create<T>(
+        TinyModel model, SchedulerLimits limits, TileKernel<T>? kernel = null, int threads = 2, WeightStorage storage = WeightStorage.Plain)
         where T : unmanaged, IElement<T>
     {
-        var weights = ModelWeights.Load(model.Config, T.Type, parameter => Tensor(model, parameter.Name, parameter.Shape.AsSpan()));
-        return new ModelExecutor<T>(
-            weights, new ExecutorLimits(limits.MaxBatchedTokens, limits.LongestSequence, limits.BlockSize, limits.BlockCount),
-            padding ?? RowPadding.For(T.Type), RowPadding.OneShape(64), new ComputeLanes(threads));
+        var lanes = new ComputeLanes(threads);
+        var pins = new List<GCHandle>();
+        try
+        {
+            var weights = ModelWeights<T>.Load(model.Config, storage, lanes, parameter =>
+            {
+                pins.Add(GCHandle.Alloc(model.ByName[parameter.Name], GCHandleType.Pinned));
+                return new WeightView(pins[^1].AddrOfPinnedObject(), TensorDataType.F32);
+            });
+            return new ModelExecutor<T>(
+                weights, new ExecutorLimits(limits.MaxBatchedTokens, limits.LongestSequence, limits.BlockSize, limits.BlockCount),
+                kernel ?? KernelChoice.For<T>().Kernel, lanes);
+        }
+        finally
+        {
+            pins.ForEach(pin => pin.Free());
+        }
     }
 
     public static Tensor Tensor(TinyModel model, string name, ReadOnlySpan<long> shape) =>

@@ -22,26 +22,31 @@ public sealed unsafe class KernelTests
 
     [Fact]
     public void Row_kernels_agree_with_double_precision_at_any_width() =>
-        Gen.Select(Gen.Int[1, 70], Gen.Int[0, 1000]).Sample((width, seed) =>
+        Gen.Select(Gen.Int[1, 70], Gen.Int[0, 1000]).Sample((half, seed) =>
         {
+            var width = 2 * half;
             var random = new Random(seed);
-            float[] row = Row(random, width), delta = Row(random, width), weight = Row(random, width), both = Row(random, 2 * width);
+            float[] row = Row(random, width), weight = Row(random, width), angles = Row(random, half);
+            float[] cosine = [.. angles.Select(MathF.Cos)], sine = [.. angles.Select(MathF.Sin)];
             var normalised = new float[width];
-            var gated = new float[width];
-            var sum = (float[])row.Clone();
-            fixed (float* r = row, d = delta, w = weight, b = both, n = normalised, g = gated, s = sum)
+            var rotated = new float[width];
+            var rotatedNorm = new float[width];
+            fixed (float* r = row, w = weight, n = normalised, c = cosine, s = sine, turned = rotated, both = rotatedNorm)
             {
-                RowKernels.Add(s, (Float32Element*)d, width);
                 RowKernels.Normalise(r, w, 1e-5, (Float32Element*)n, width);
-                RowKernels.Gate((Float32Element*)b, (Float32Element*)g, width);
+                RowKernels.Rotate(r, null, 1e-5, c, s, 0.5f, turned, width);
+                RowKernels.Rotate(r, w, 1e-5, c, s, 0.5f, both, width);
             }
 
             var scale = 1 / Math.Sqrt((row.Sum(x => (double)x * x) / width) + 1e-5);
+            double Normalised(int i) => row[i] * scale * weight[i];
             for (var i = 0; i < width; i++)
+                Assert.Equal(Normalised(i), normalised[i], 1e-5);
+            for (var d = 0; d < half; d++)
             {
-                Assert.Equal(row[i] + delta[i], sum[i]);
-                Assert.Equal(row[i] * scale * weight[i], normalised[i], 1e-5);
-                Assert.Equal(both[i] / (1 + Math.Exp(-both[i])) * both[width + i], gated[i], 1e-5);
+                Assert.Equal(0.5 * ((row[d] * cosine[d]) - ((double)row[half + d] * sine[d])), rotated[d], 1e-5);
+                Assert.Equal(0.5 * ((row[half + d] * cosine[d]) + ((double)row[d] * sine[d])), rotated[half + d], 1e-5);
+                Assert.Equal(0.5 * ((Normalised(half + d) * cosine[d]) + (Normalised(d) * sine[d])), rotatedNorm[half + d], 1e-5);
             }
         }, iter: 500, threads: 1);
 
@@ -58,7 +63,7 @@ public sealed unsafe class KernelTests
             for (var j = 0; j < count; j++)
             {
                 fixed (float* k = keys[j], v = values[j])
-                    cache.Write(0, blocks[j / shape.BlockSize], j % shape.BlockSize, 1, k, (Float32Element*)v);
+                    cache.Write(0, blocks[j / shape.BlockSize], j % shape.BlockSize, 1, k, v);
             }
 
             var queries = Enumerable.Range(0, 4).Select(_ => Row(random, size)).ToArray();

@@ -1,6 +1,7 @@
 using Platform.Core.Models;
 using Platform.Serving.Core.Scheduling;
 using Platform.Serving.Execution;
+using Platform.Serving.Execution.Kernels;
 using Platform.Torch.Models.Llama;
 using TorchSharp;
 using static Platform.Serving.Tests.Execution.ExecutorFixture;
@@ -66,37 +67,47 @@ public sealed class ModelExecutorTests
     public void Bits_do_not_depend_on_neighbours_chunks_preemption_or_shared_prefixes_in_bf16() => CheckInvariance<BFloat16Element>();
 
     [Fact]
-    public void One_fixed_shape_for_all_products_is_invariant_too()
+    public void Bits_do_not_depend_on_neighbours_chunks_preemption_or_shared_prefixes_in_int8() =>
+        CheckInvariance<BFloat16Element>(storage: WeightStorage.Quantised);
+
+    [Fact]
+    public void Bits_do_not_depend_on_neighbours_chunks_preemption_or_shared_prefixes_on_portable_kernels() =>
+        CheckInvariance(new PortableTileKernel<BFloat16Element>());
+
+    [Fact]
+    public void The_self_test_passes_and_catches_a_kernel_whose_sums_depend_on_the_rows()
     {
         var model = new TinyModel(TinyModel.Shape, 1);
         var limits = Limits(model.Config);
-        using var executor = Create<Float32Element>(model, limits);
-        executor.UseFallbackPadding();
-        Assert.Null(InvarianceSelfTest.Run(executor, limits));
+        using var right = Create<Float32Element>(model, limits);
+        Assert.Null(InvarianceSelfTest.Run(right, limits));
+        using var wrong = Create<Float32Element>(model, limits, new RowDependentKernel());
+        Assert.Contains("differ", InvarianceSelfTest.Run(wrong, limits), StringComparison.Ordinal);
     }
 
     [Fact]
-    public void The_self_test_passes_with_the_right_padding_and_catches_a_wrong_one()
+    public void Int8_logits_stay_near_fp32_and_the_error_is_known()
     {
-        var model = new TinyModel(TinyModel.Shape, 1);
+        var model = new TinyModel(TinyModel.Shape with { HiddenSize = 96 }, 1);
         var limits = Limits(model.Config);
-        using var padded = Create<Float32Element>(model, limits);
-        Assert.Null(InvarianceSelfTest.Run(padded, limits));
-        using var unpadded = Create<Float32Element>(model, limits, new RowPadding(1, 1, Fixed: false));
-        Assert.Contains("differ", InvarianceSelfTest.Run(unpadded, limits), StringComparison.Ordinal);
+        using var single = Create<Float32Element>(model, limits);
+        using var bytes = Create<Float32Element>(model, limits, storage: WeightStorage.Quantised);
+        var expected = Assert.Single(Run(single, limits, [Prompt(40, 3)], 1))[0];
+        var found = Assert.Single(Run(bytes, limits, [Prompt(40, 3)], 1))[0];
+        Assert.InRange(MaxDifference(expected, found) / expected.Max(MathF.Abs), 1e-6, 0.1);
     }
 
-    private static void CheckInvariance<T>()
+    private static void CheckInvariance<T>(TileKernel<T>? kernel = null, WeightStorage storage = WeightStorage.Plain)
         where T : unmanaged, IElement<T>
     {
         var model = new TinyModel(TinyModel.Shape, 2);
-        var limits = Limits(model.Config);
-        using var executor = Create<T>(model, limits);
+        var limits = Limits(model.Config, blocks: 512, sequences: 64);
+        using var executor = Create(model, limits, kernel, storage: storage);
         var needle = Prompt(37, 9);
         var expected = Assert.Single(Run(executor, limits, [needle], 12));
-        foreach (var neighbours in new[] { 1, 2, 7, 16, 31 })
+        foreach (var neighbours in new[] { 1, 6, 15, 63 })
         {
-            int[][] prompts = [.. Enumerable.Range(0, neighbours).Select(i => Prompt(1 + (i * 3), 100 + i))];
+            int[][] prompts = [.. Enumerable.Range(0, neighbours).Select(i => Prompt(1 + (i * 3 % 97), 100 + i))];
             int[][] all = [.. prompts[..(neighbours / 2)], needle, .. prompts[(neighbours / 2)..]];
             Same(expected, Run(executor, limits, all, 12, budget: 5)[neighbours / 2]);
             Same(expected, Run(executor, limits, all, 12)[neighbours / 2]);
@@ -110,6 +121,28 @@ public sealed class ModelExecutorTests
         Run(executor, caching, [[.. needle[..33], 1, 2, 3]], 1);
         Same(expected, Assert.Single(Run(executor, caching, [needle], 12)));
         Assert.Equal(32, caching.PrefixHitTokens);
+    }
+
+    /// <summary>Adds the first half of the inputs to the second, but only where there are several rows.</summary>
+    private sealed unsafe class RowDependentKernel : TileKernel<Float32Element>
+    {
+        private readonly PortableTileKernel<Float32Element> _inner = new();
+
+        public override string Name => "row-dependent";
+
+        public override void Multiply(
+            int rows, Float32Element* input, nint inputStride, Float32Element* panel, int rounds, float* output, nint outputStride, bool add)
+        {
+            if (rows == 1 || rounds < 2)
+            {
+                _inner.Multiply(rows, input, inputStride, panel, rounds, output, outputStride, add);
+                return;
+            }
+
+            var half = rounds / 2;
+            _inner.Multiply(rows, input + (half * RoundInputs), inputStride, panel + (half * RoundInputs * Columns), rounds - half, output, outputStride, add);
+            _inner.Multiply(rows, input, inputStride, panel, half, output, outputStride, add: true);
+        }
     }
 
     private static void Same(List<float[]> expected, List<float[]> found)

@@ -66,7 +66,7 @@ public sealed class RefusalTests
         Assert.Contains("block_size", Refused("--block-size", "20"), StringComparison.Ordinal);
         Assert.Contains("max_num_batched_tokens", Refused("--max-num-batched-tokens", "4"), StringComparison.Ordinal);
         Assert.Contains("kv_cache_bytes", Refused("--kv-cache-bytes", "1KiB"), StringComparison.Ordinal);
-        Assert.Contains("int8", Refused("--dtype", "int8"), StringComparison.Ordinal);
+        Assert.Contains("int8", Refused("--dtype", "int4"), StringComparison.Ordinal);
 
         string Refused(params string[] options) => Assert.Throws<ReplicaSettingsException>(
             () => ServingApplication.Build(["--model", directory.Path, .. options], null)).Message;
