@@ -25,7 +25,7 @@ public sealed class SpecContractTests
           "training": { "steps": 300, "global_batch_size": 32, "precision": "fp64", "activation_checkpointing": "full", "seed": "9223372036854775807", "eval_every": 100 },
           "optimizer": { "name": "adamw", "lr": 1e-3, "min_lr": 0, "schedule": "wsd", "warmup_steps": 30, "weight_decay": 0, "betas": [0, 0.9], "eps": 1e-6, "grad_clip": 0 },
           "checkpoint": { "every_steps": 0, "keep": 3, "async": false },
-          "resources": { "device": "cpu", "device_share": 0.25, "device_memory": "40GiB", "memory": "1000000001B", "topology": { "tensor": "rack" } },
+          "resources": { "device": "cpu", "device_share": 0.25, "device_memory": "40GiB", "memory": "1000000001B", "topology": { "tensor": "rack", "pipeline": "rack", "data": "zone" }, "expected_runtime_s": 90 },
           "retries": { "max_restarts": 0 },
           "output": { "register_as": "docs", "deploy": {
             "deployment_config": { "autoscaling": { "min_replicas": 0, "initial_replicas": 0, "max_replicas": 4, "target_ongoing_requests": 3, "upscale_delay_s": 0, "downscale_delay_s": 9 }, "max_queued_requests": 0 },

@@ -227,7 +227,6 @@ public static class JobSpecReader
         }
 
         var topology = resources.Section("topology");
-        topology.Know("pipeline", "data");
         return new ResourceSpec
         {
             Device = resources.Choice("device", JobChoices.Devices, "cpu"),
@@ -235,6 +234,9 @@ public static class JobSpecReader
             DeviceMemoryBytes = resources.Size("device_memory", 1 << 20),
             MemoryBytes = resources.Size("memory", 1 << 20),
             TensorTopology = topology.Choice("tensor", JobChoices.TopologyLevels, "node"),
+            DataTopology = topology.Has("data") ? topology.Choice("data", JobChoices.TopologyLevels, "zone") : null,
+            PipelineTopology = topology.Has("pipeline") ? topology.Choice("pipeline", JobChoices.TopologyLevels, "zone") : null,
+            ExpectedRuntimeSeconds = resources.Has("expected_runtime_s") ? resources.Number("expected_runtime_s", new(0, 1e9, ExcludesMin: true), 1) : null,
             Elastic = resources.Has("elastic") ? ReadElastic(resources.Section("elastic")) : null,
         };
     }

@@ -16,7 +16,20 @@ internal static class JobSpecRules
         if (!job.Parallelism.Auto)
             CheckLayout(job, violations);
         CheckTraining(job, violations);
+        CheckTopology(job.Resources, violations);
     }
+
+    private static void CheckTopology(ResourceSpec resources, ViolationList violations)
+    {
+        foreach (var (key, level) in new[] { ("pipeline", resources.PipelineTopology), ("data", resources.DataTopology) })
+        {
+            violations.Require(
+                level is null || TopologyWidth(level) >= TopologyWidth(resources.TensorTopology), [$"resources.topology.{key}", "resources.topology.tensor"],
+                $"{level} is narrower than resources.topology.tensor ({resources.TensorTopology}); use {resources.TensorTopology} or wider.");
+        }
+    }
+
+    private static int TopologyWidth(string level) => level switch { "node" => 0, "block" => 1, "rack" => 2, _ => 3 };
 
     private static void CheckModel(ModelSpec model, ViolationList violations)
     {

@@ -128,8 +128,15 @@ public static class JobSpecWriter
         {
             ["device"] = resources.Device,
             ["device_share"] = resources.DeviceMilli / 1000.0,
-            ["topology"] = new JsonObject { ["tensor"] = resources.TensorTopology },
         };
+        var topology = new JsonObject { ["tensor"] = resources.TensorTopology };
+        if (resources.PipelineTopology is { } pipeline)
+            topology["pipeline"] = pipeline;
+        if (resources.DataTopology is { } data)
+            topology["data"] = data;
+        json["topology"] = topology;
+        if (resources.ExpectedRuntimeSeconds is { } runtime)
+            json["expected_runtime_s"] = runtime;
         if (resources.DeviceMemoryBytes is { } deviceMemory)
             json["device_memory"] = ByteSize.Format(deviceMemory);
         if (resources.MemoryBytes is { } memory)

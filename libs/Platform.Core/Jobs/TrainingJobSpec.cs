@@ -286,6 +286,15 @@ public sealed record ResourceSpec
     /// <summary>Level within which a tensor group must stay: <c>node</c>, <c>block</c>, <c>rack</c> or <c>zone</c>.</summary>
     public string TensorTopology { get; init; } = "node";
 
+    /// <summary>Level within which a data group must stay; null for as near as possible.</summary>
+    public string? DataTopology { get; init; }
+
+    /// <summary>Level within which a pipeline group must stay; null for as near as possible.</summary>
+    public string? PipelineTopology { get; init; }
+
+    /// <summary>How long the job's author expects it to run; null when unknown. Lets others run before it or it before others (backfill).</summary>
+    public double? ExpectedRuntimeSeconds { get; init; }
+
     /// <summary>Other data-parallel widths at which the gang may run; null for none.</summary>
     public ElasticSpec? Elastic { get; init; }
 }

@@ -29,8 +29,6 @@ internal static class UnavailableFeatures
         new("parallelism.sequence_parallel", On, "Sequence parallelism is not available yet; use false."),
         new("lora", Given, "LoRA is not available yet; remove this section to train every weight."),
         new("resources.device", Is("cuda"), "CUDA devices are not available yet; use cpu."),
-        new("resources.topology.pipeline", Given, "Placing pipeline groups by topology is not available yet; remove the key."),
-        new("resources.topology.data", Given, "Placing data groups by topology is not available yet; remove the key."),
         new("resources.spot", Is("allowed"), "Spot nodes are not available yet; use forbidden or remove the key."),
     ];
 

@@ -7,13 +7,23 @@ internal sealed class DeviceLedger
 {
     private readonly Dictionary<string, NodeLedger> nodes;
 
+    /// <summary>A ledger whose places are chosen by how full they make nodes, where no policy matters.</summary>
     public DeviceLedger(ClusterSnapshot cluster)
+        : this(cluster, _ => new ForesightPolicy(WorkloadMix.Unknown))
+    {
+    }
+
+    public DeviceLedger(ClusterSnapshot cluster, Func<IReadOnlyList<NodeLedger>, PlacementPolicy> policy)
     {
         Nodes = [.. cluster.Nodes.Select((node, index) => new NodeLedger(node, index))];
         nodes = Nodes.ToDictionary(node => node.Node.Name);
+        Policy = policy(Nodes);
     }
 
     public IReadOnlyList<NodeLedger> Nodes { get; }
+
+    /// <summary>Chooses among places that are equally near.</summary>
+    public PlacementPolicy Policy { get; }
 
     public void Take(GangPlacement placement, GangShape shape) => ForEachRank(placement, (node, positions) => node.Take(shape.Rank, positions));
 

@@ -30,6 +30,12 @@ public sealed record GangShape
     /// <summary>Level within which each tensor group must stay: <c>node</c>, <c>block</c>, <c>rack</c> or <c>zone</c>.</summary>
     public string TensorTopology { get; init; } = "node";
 
+    /// <summary>Level within which each data group must stay; null for as near as possible.</summary>
+    public string? DataTopology { get; init; }
+
+    /// <summary>Level within which each pipeline group must stay; null for as near as possible.</summary>
+    public string? PipelineTopology { get; init; }
+
     /// <summary>Data-parallel widths below that of <see cref="Mesh"/> at which an elastic gang may run, widest first.</summary>
     public IReadOnlyList<int> NarrowerData { get; init; } = [];
 
@@ -45,6 +51,8 @@ public sealed record GangShape
         DeviceMemoryBytes = spec.Resources.DeviceMemoryBytes,
         MemoryBytes = spec.Resources.MemoryBytes,
         TensorTopology = spec.Resources.TensorTopology,
+        DataTopology = spec.Resources.DataTopology,
+        PipelineTopology = spec.Resources.PipelineTopology,
     };
 
     /// <summary>The shape of one replica of a deployment: one rank for each member of its tensor group.</summary>

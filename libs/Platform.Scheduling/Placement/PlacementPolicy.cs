@@ -36,6 +36,12 @@ public abstract class PlacementPolicy
         };
     }
 
+    /// <summary>What devices cost that are chosen already and fit.</summary>
+    /// <param name="node">The node.</param>
+    /// <param name="request">The rank.</param>
+    /// <param name="positions">Its devices.</param>
+    public double CostAt(NodeLedger node, RankRequest request, ReadOnlySpan<int> positions) => Cost(node, request, positions);
+
     /// <summary>What a place costs that fits; lower is better.</summary>
     /// <param name="node">The node, before.</param>
     /// <param name="request">The rank.</param>

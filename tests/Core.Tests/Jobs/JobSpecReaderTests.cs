@@ -92,7 +92,7 @@ public sealed class JobSpecReaderTests
             ("data", """{"source":["a","b/*.jsonl"],"format":"jsonl","sequence_length":128,"eval_fraction":0.01}"""),
             ("optimizer", """{"name":"adamw","lr":1e-3,"min_lr":0,"schedule":"wsd","warmup_steps":30,"weight_decay":0.2,"betas":[0.8,0.9],"eps":1e-6,"grad_clip":0}"""),
             ("checkpoint", """{"every_steps":0,"keep":3,"async":false}"""),
-            ("resources", """{"device":"cpu","device_share":0.25,"device_memory":"40GiB","memory":"512MiB","topology":{"tensor":"block"},"spot":"forbidden"}"""),
+            ("resources", """{"device":"cpu","device_share":0.25,"device_memory":"40GiB","memory":"512MiB","topology":{"tensor":"block","pipeline":"rack","data":"zone"},"expected_runtime_s":90,"spot":"forbidden"}"""),
             ("retries", """{"max_restarts":0}"""),
             ("output", """{"register_as":"docs","deploy":{"engine_config":{"kv_cache_bytes":"64MiB"}}}""")));
 
@@ -105,7 +105,7 @@ public sealed class JobSpecReaderTests
         Assert.Equal((0.8, 0.9, 1e-6, 0.0), (job.Optimizer.Beta1, job.Optimizer.Beta2, job.Optimizer.Eps, job.Optimizer.GradClip));
         Assert.Equal(new CheckpointSpec { EverySteps = 0, Keep = 3, Async = false }, job.Checkpoint);
         Assert.Equal(
-            new ResourceSpec { DeviceMilli = 250, DeviceMemoryBytes = 40L << 30, MemoryBytes = 512L << 20, TensorTopology = "block" }, job.Resources);
+            new ResourceSpec { DeviceMilli = 250, DeviceMemoryBytes = 40L << 30, MemoryBytes = 512L << 20, TensorTopology = "block", PipelineTopology = "rack", DataTopology = "zone", ExpectedRuntimeSeconds = 90 }, job.Resources);
         Assert.Equal(0, job.Retries.MaxRestarts);
         Assert.Equal("docs", job.Output.Deploy?.Model);
         Assert.Equal(64L << 20, job.Output.Deploy?.Engine.KvCacheBytes);

@@ -115,7 +115,6 @@ public sealed class JobSpecRefusalTests
     [InlineData("model.architecture", "\"qwen3\"")]
     [InlineData("resources.device", "\"cuda\"")]
     [InlineData("resources.spot", "\"allowed\"")]
-    [InlineData("resources.topology.pipeline", "\"block\"")]
     [InlineData("output.deploy.scaling_config.device", "\"cuda\"")]
     public void Says_that_a_feature_is_not_available_yet(string field, string value)
     {
