@@ -70,10 +70,12 @@ public static class GatewayApplication
         services.AddSingleton<RoutingTable>();
         services.AddSingleton<ReplicaPool>();
         services.AddSingleton<DeploymentWaker>();
+        services.AddSingleton<LoadBoard>();
         services.AddSingleton<InferencePipeline>();
         services.AddSingleton<ChatCompletions>();
         services.AddSingleton<Completions>();
         services.AddHostedService<RouteWatchLoop>();
+        services.AddHostedService<LoadReportLoop>();
         services.AddHealthChecks().Add(new HealthCheckRegistration(
             "scheduler",
             provider => new RoutesHealthCheck(provider.GetRequiredService<RoutingTable>()),

@@ -31,6 +31,9 @@ public sealed record DeploymentOptions
     /// <summary>Requests in progress per replica that scaling aims at.</summary>
     public int TargetOngoingRequests { get; init; } = 24;
 
+    /// <summary>Tokens still to be computed per replica that scaling aims at; null to look at requests alone.</summary>
+    public int? TargetOutstandingTokens { get; init; }
+
     /// <summary>How long the load must stay high before replicas are added.</summary>
     public double UpscaleDelaySeconds { get; init; } = 5;
 

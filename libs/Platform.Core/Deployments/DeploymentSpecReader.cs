@@ -86,6 +86,7 @@ public static class DeploymentSpecReader
             InitialReplicas = start,
             MaxReplicas = max ?? Math.Max(1, start),
             TargetOngoingRequests = autoscaling.Int("target_ongoing_requests", 1, 1_000_000, 24),
+            TargetOutstandingTokens = autoscaling.OptionalInt("target_outstanding_tokens", 1, int.MaxValue),
             UpscaleDelaySeconds = autoscaling.Number("upscale_delay_s", new(0, 86_400), 5),
             DownscaleDelaySeconds = autoscaling.Number("downscale_delay_s", new(0, 86_400), 300),
             MaxQueuedRequests = config.Int("max_queued_requests", 0, 1_000_000, 256),

@@ -23,19 +23,22 @@ public static class DeploymentSpecWriter
     public static JsonObject SectionsToJson(DeploymentSpec spec)
     {
         ArgumentNullException.ThrowIfNull(spec);
+        var autoscaling = new JsonObject
+        {
+            ["min_replicas"] = spec.Deployment.MinReplicas,
+            ["initial_replicas"] = spec.Deployment.InitialReplicas,
+            ["max_replicas"] = spec.Deployment.MaxReplicas,
+            ["target_ongoing_requests"] = spec.Deployment.TargetOngoingRequests,
+            ["upscale_delay_s"] = spec.Deployment.UpscaleDelaySeconds,
+            ["downscale_delay_s"] = spec.Deployment.DownscaleDelaySeconds,
+        };
+        if (spec.Deployment.TargetOutstandingTokens is { } tokens)
+            autoscaling["target_outstanding_tokens"] = tokens;
         return new JsonObject
         {
             ["deployment_config"] = new JsonObject
             {
-                ["autoscaling"] = new JsonObject
-                {
-                    ["min_replicas"] = spec.Deployment.MinReplicas,
-                    ["initial_replicas"] = spec.Deployment.InitialReplicas,
-                    ["max_replicas"] = spec.Deployment.MaxReplicas,
-                    ["target_ongoing_requests"] = spec.Deployment.TargetOngoingRequests,
-                    ["upscale_delay_s"] = spec.Deployment.UpscaleDelaySeconds,
-                    ["downscale_delay_s"] = spec.Deployment.DownscaleDelaySeconds,
-                },
+                ["autoscaling"] = autoscaling,
                 ["max_queued_requests"] = spec.Deployment.MaxQueuedRequests,
             },
             ["engine_config"] = new JsonObject

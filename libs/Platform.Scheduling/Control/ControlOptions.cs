@@ -14,6 +14,9 @@ public sealed record ControlOptions
     /// </summary>
     public TimeSpan LeaseSkew { get; init; } = TimeSpan.FromSeconds(15);
 
+    /// <summary>How long what a gateway told of its load counts; gateways tell it every second.</summary>
+    public TimeSpan LoadExpiry { get; init; } = TimeSpan.FromSeconds(10);
+
     /// <summary>Limits of gangs.</summary>
     public GangTimeouts Gangs { get; init; } = new();
 }

@@ -149,6 +149,7 @@ public sealed partial class ControlPlane
             Apply(gang.Gang, new GangEvent.Tick(), now);
         }
 
+        Scale(now);
         cycleNeeded = true;
         Settle(now);
     }

@@ -54,6 +54,17 @@ public sealed record DeploymentState
     /// <summary>W3C context of the call that created it.</summary>
     public string? TraceParent { get; init; }
 
+    /// <summary>The deployment at another version of its model; its replicas are replaced one after the other.</summary>
+    public DeploymentState At(int version, string directory, int contextLength) => this with
+    {
+        ModelVersion = version,
+        ModelDirectory = directory,
+        ContextLength = contextLength,
+        Revision = Revision + 1,
+        NotBefore = null,
+        ConsecutiveFailures = 0,
+    };
+
     /// <summary>Key in a project.</summary>
     public string Key => $"{Project}/{Id}";
 }

@@ -12,7 +12,7 @@ namespace Platform.Gateway.Inference;
 /// Sends a tokenized request to a replica and streams what comes back. A replica that dies mid-stream is replaced by
 /// another one, which continues from the tokens already produced, without a gap and without repeating any.
 /// </summary>
-public sealed class InferencePipeline(RoutingTable table, ReplicaPool replicas, DeploymentWaker waker, GatewayOptions options)
+public sealed class InferencePipeline(RoutingTable table, ReplicaPool replicas, LoadBoard board, DeploymentWaker waker, GatewayOptions options)
 {
     private const int DefaultMaxTokens = 256;
     private const int MostAttempts = 4;
@@ -72,6 +72,7 @@ public sealed class InferencePipeline(RoutingTable table, ReplicaPool replicas, 
         // A stream can move to another replica only when one choice was asked for: produced tokens are one list.
         bool canMove = !sampling.HasN || sampling.N == 1;
         long cost = prompt.Count + ((long)sampling.MaxTokens * (sampling.HasN ? sampling.N : 1));
+        using var entry = board.Begin(model.Route, cost);
         var tried = new HashSet<string>();
         long started = Stopwatch.GetTimestamp();
         bool first = true;
@@ -97,6 +98,7 @@ public sealed class InferencePipeline(RoutingTable table, ReplicaPool replicas, 
                     break;
                 }
                 lease.Received(response.TokenIds.Count);
+                entry.Received(response.TokenIds.Count);
                 if (first && response.TokenIds.Count > 0)
                 {
                     GatewayMetrics.TimeToFirstToken(model.Route.DeploymentId, Stopwatch.GetElapsedTime(started));

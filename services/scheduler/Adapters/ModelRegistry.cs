@@ -112,16 +112,7 @@ internal sealed class ModelRegistry(ControlLoop loop, IDbContextFactory<Schedule
         var spec = deploy with { Model = model.Model };
         string key = $"{gang.Project}/{model.Model}";
         control.Plane.PutDeployment(control.Plane.FindDeployment(key) is { Deleting: false } known
-            ? known with
-            {
-                Spec = spec,
-                ModelVersion = model.Version,
-                ModelDirectory = model.Directory,
-                ContextLength = model.ContextLength,
-                Revision = known.Revision + 1,
-                NotBefore = null,
-                ConsecutiveFailures = 0,
-            }
+            ? known.At(model.Version, model.Directory, model.ContextLength) with { Spec = spec }
             : NewDeployment(gang.Project, model.Model, spec, model, gang.TraceParent, control.Now));
     }
 

@@ -7,6 +7,7 @@ using Platform.Hosting.Errors;
 using Platform.Hosting.Telemetry;
 using Platform.Scheduler.Adapters;
 using Platform.Scheduler.Core;
+using Platform.Scheduler.Data;
 using Platform.Scheduling.Cycle;
 using Platform.V1;
 using DeploymentState = Platform.Scheduling.Deployments.DeploymentState;
@@ -42,11 +43,7 @@ internal sealed class DeploymentServiceImpl(ControlLoop loop, ModelRegistry regi
             {
                 if (control.Plane.FindDeployment($"{project}/{id}") is { } known)
                 {
-                    return known.Spec == spec || SameSettings(known.Spec, spec) && !known.Deleting
-                        ? known
-                        : throw new AlreadyExistsException(
-                            ResourceNames.Deployment(project, id),
-                            known.Deleting ? $"{id} is being deleted; try again when it is gone." : $"{id} exists with other settings; update or delete it.");
+                    return Redeploy(control, known, spec, row);
                 }
 
                 var created = ModelRegistry.NewDeployment(project, id, spec, row, trace, control.Now);
@@ -193,6 +190,27 @@ internal sealed class DeploymentServiceImpl(ControlLoop loop, ModelRegistry regi
             default:
                 throw new InvalidOperationException("Expected a valid or an invalid deployment.");
         }
+    }
+
+    /// <summary>The same deployment again: nothing, or the step to a newer version of its model.</summary>
+    private static DeploymentState Redeploy(ControlContext control, DeploymentState known, DeploymentSpec spec, ModelRow row)
+    {
+        if (known.Deleting)
+        {
+            throw new AlreadyExistsException(ResourceNames.Deployment(known.Project, known.Id), $"{known.Id} is being deleted; try again when it is gone.");
+        }
+
+        if (!SameSettings(known.Spec, spec))
+        {
+            throw new AlreadyExistsException(ResourceNames.Deployment(known.Project, known.Id), $"{known.Id} exists with other settings; update or delete it.");
+        }
+
+        if (row.Version > known.ModelVersion)
+        {
+            control.Plane.PutDeployment(known.At(row.Version, row.Directory, row.ContextLength));
+        }
+
+        return known;
     }
 
     private static bool SameSettings(DeploymentSpec a, DeploymentSpec b) =>

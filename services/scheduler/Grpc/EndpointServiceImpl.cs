@@ -1,11 +1,14 @@
 using Grpc.Core;
 using Platform.Core.Deployments;
+using Platform.Core.Gangs;
 using Platform.Hosting.Artifacts;
 using Platform.Hosting.Errors;
 using Platform.Internal.V1;
 using Platform.Scheduler.Adapters;
 using Platform.Scheduler.Core;
+using Platform.Scheduling.Deployments;
 using Platform.V1;
+using DeploymentState = Platform.Scheduling.Deployments.DeploymentState;
 
 namespace Platform.Scheduler.Grpc;
 
@@ -65,26 +68,65 @@ internal sealed class EndpointServiceImpl(ControlLoop loop, ControlView view, Ch
         return new WakeDeploymentResponse();
     }
 
+    public override async Task<ReportLoadResponse> ReportLoad(ReportLoadRequest request, ServerCallContext context)
+    {
+        if (request.Gateway.Length == 0)
+        {
+            throw new InvalidRequestException("gateway", "Expected the identity of the gateway, found nothing.");
+        }
+
+        var loads = request.Loads.ToDictionary(
+            load => $"{load.Project}/{load.DeploymentId}", load => new Scheduling.Deployments.DeploymentLoad(load.OngoingRequests, load.OutstandingTokens));
+        await loop.RunAsync(
+            control =>
+            {
+                control.Plane.ReportLoad(request.Gateway, loads, control.Now);
+                return true;
+            },
+            context.CancellationToken);
+        return new ReportLoadResponse();
+    }
+
     private WatchEndpointsResponse TableOf(ControlView.Content now)
     {
         var table = new WatchEndpointsResponse { Version = now.RouteVersion };
         foreach (var deployment in now.Deployments.Where(deployment => !deployment.Deleting))
         {
+            var ready = now.Replicas.Where(replica => replica.Deployment == deployment.Key && replica.IsReady).ToList();
+            var served = ServedModel(deployment, ready);
             var sections = JobMessages.Parse<DeploySpec>(DeploymentSpecWriter.SectionsToJson(deployment.Spec).ToJsonString());
             var route = new DeploymentRoute
             {
                 DeploymentId = deployment.Id,
                 Project = deployment.Project,
-                ModelPath = artifacts.Resolve(deployment.ModelDirectory),
-                ModelVersion = deployment.ModelVersion,
+                ModelPath = artifacts.Resolve(served.ModelDirectory),
+                ModelVersion = served.ModelVersion,
                 ContextLength = deployment.ContextLength,
                 Generation = sections.EngineConfig?.Generation,
                 CreateTimeUnix = deployment.CreatedAt.ToUnixTimeSeconds(),
             };
-            route.Endpoints.AddRange(now.Replicas.Where(replica => replica.Deployment == deployment.Key && replica.IsReady).Select(replica => replica.Endpoint));
+            route.Endpoints.AddRange(ready.Where(replica => VersionOf(replica) == served.ModelVersion).Select(replica => replica.Endpoint));
             table.Routes.Add(route);
         }
 
         return table;
     }
+
+    /// <summary>
+    /// The version that requests go to while replicas of several are ready: the one with the most of them, the newer one of
+    /// equals. Its tokenizer and template are the ones the gateway has to use.
+    /// </summary>
+    private static (string ModelDirectory, int ModelVersion) ServedModel(DeploymentState deployment, IReadOnlyList<ReplicaState> ready)
+    {
+        var chosen = ready.GroupBy(VersionOf).OrderByDescending(group => group.Count()).ThenByDescending(group => group.Key).FirstOrDefault();
+        if (chosen is null || chosen.Key == deployment.ModelVersion)
+        {
+            return (deployment.ModelDirectory, deployment.ModelVersion);
+        }
+
+        var workload = GangJson.Read<ReplicaWorkload>(chosen.First().Gang.Workload);
+        return (workload.ModelDirectory, workload.ModelVersion);
+    }
+
+    private static int VersionOf(ReplicaState replica) => GangJson.Read<ReplicaWorkload>(replica.Gang.Workload).ModelVersion;
 }

@@ -98,6 +98,8 @@ internal sealed class EngineGrpcService(Replica replica) : EngineService.EngineS
         var reasons = new string[open];
         await foreach (var update in active.Updates.ReadAllAsync(cancellationToken))
         {
+            if (update.Finish == FinishReason.Cancelled && !cancellationToken.IsCancellationRequested)
+                throw new UnavailableException("REPLICA_STOPPING", "The replica stopped before the request's end; another one can go on from here.");
             usage.CompletionTokens += update.TokenIds.Count;
             var response = new EngineGenerateResponse { Choice = update.Choice, FirstIndex = update.FirstIndex, Text = update.Text };
             response.TokenIds.AddRange(update.TokenIds);

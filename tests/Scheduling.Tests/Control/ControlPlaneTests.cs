@@ -75,6 +75,42 @@ public sealed class ControlPlaneTests
     }
 
     [Fact]
+    public void Scales_on_the_load_of_all_gateways_and_forgets_one_that_falls_silent()
+    {
+        plane.PutDeployment(new Scheduling.Deployments.DeploymentState
+        {
+            Id = "lm",
+            Project = "default",
+            Uid = "uid1234567",
+            Spec = new() { Model = "lm", Deployment = new() { MinReplicas = 0, MaxReplicas = 4, TargetOngoingRequests = 2, UpscaleDelaySeconds = 0, DownscaleDelaySeconds = 30 } },
+            ModelVersion = 1,
+            ModelDirectory = "models/lm/1",
+            DesiredReplicas = 1,
+            CreatedAt = now,
+        });
+        Tell("a", 3);
+        Tell("b", 2);
+        plane.Tick(now);
+        Assert.Equal(3, plane.FindDeployment("default/lm")?.DesiredReplicas);
+
+        for (int second = 0; second < 45; second++)
+        {
+            now += TimeSpan.FromSeconds(1);
+            Tell("b", 2);
+            plane.Tick(now);
+        }
+
+        Assert.Equal(1, plane.FindDeployment("default/lm")?.DesiredReplicas);
+        now += options.LoadExpiry + TimeSpan.FromSeconds(1);
+        plane.Tick(now);
+        Assert.Null(plane.LoadOf("default/lm"));
+        Assert.Equal(1, plane.FindDeployment("default/lm")?.DesiredReplicas);
+
+        void Tell(string gateway, int requests) => plane.ReportLoad(
+            gateway, new Dictionary<string, Scheduling.Deployments.DeploymentLoad> { ["default/lm"] = new(requests, 0) }, now);
+    }
+
+    [Fact]
     public void Moves_gangs_off_a_node_that_is_drained_without_blame()
     {
         Renew("n0");
