@@ -10,8 +10,20 @@ public sealed class LossParityTests
 {
     private const int Steps = 30;
 
-    private static readonly (int Tensor, int Pipeline, int Data)[] Layouts =
-        [(2, 1, 1), (1, 2, 1), (1, 1, 2), (2, 2, 2), (1, 4, 1), (4, 1, 1)];
+    private static readonly ParallelismSpec Alone = new() { MicroBatchSize = 1 };
+
+    private static readonly ParallelismSpec[] Layouts =
+    [
+        Alone with { Tensor = 2 }, Alone with { Pipeline = 2 }, Alone with { Data = 2 }, Alone with { Tensor = 2, Pipeline = 2, Data = 2 },
+        Alone with { Pipeline = 4 }, Alone with { Tensor = 4 },
+        Interleaved(Alone with { Pipeline = 2, MicroBatchSize = 2 }),
+        Interleaved(Alone with { Tensor = 2, Pipeline = 2, Data = 2, SequenceParallel = true }),
+        Alone with { Tensor = 4, SequenceParallel = true, MicroBatchSize = 2 },
+        Alone with { Tensor = 2, Pipeline = 3, SequenceParallel = true },
+    ];
+
+    private static ParallelismSpec Interleaved(ParallelismSpec layout) =>
+        layout with { Schedule = PipelineSchedule.Interleaved, VirtualStages = 2 };
 
     [Theory]
     [InlineData(Precision.Float32, 1e-5)]
@@ -20,7 +32,7 @@ public sealed class LossParityTests
     {
         using var directory = new TemporaryDirectory();
         var text = directory.Write("text.txt", Gang.SomeText(4000));
-        var alone = Train(directory.Path, text, (1, 1, 1), precision, null);
+        var alone = Train(directory.Path, text, Alone, precision, null);
         Assert.Equal(Steps, alone.Count);
         Assert.True(alone[^1].Loss < 0.8 * alone[0].Loss, $"The loss went from {alone[0].Loss} to {alone[^1].Loss} only.");
         foreach (var layout in Layouts)
@@ -40,9 +52,9 @@ public sealed class LossParityTests
     {
         using var directory = new TemporaryDirectory();
         var text = directory.Write("text.txt", Gang.SomeText(4000));
-        var alone = Train(directory.Path, text, (1, 1, 1), Precision.Float64, null);
+        var alone = Train(directory.Path, text, Alone, Precision.Float64, null);
 
-        var wrong = Train(directory.Path, text, (1, 1, 2), Precision.Float64, world => new ScalingWorld(world, "data group", 0.5));
+        var wrong = Train(directory.Path, text, Alone with { Data = 2 }, Precision.Float64, world => new ScalingWorld(world, "data group", 0.5));
 
         var losses = alone.Zip(wrong).Max(pair => Math.Abs(pair.First.Loss - pair.Second.Loss) / pair.First.Loss);
         Assert.True(losses > 1e-9, $"The losses alone differ by {losses:e2}.");
@@ -50,12 +62,13 @@ public sealed class LossParityTests
     }
 
     private static List<StepMetrics> Train(
-        string directory, string text, (int Tensor, int Pipeline, int Data) layout, Precision precision,
+        string directory, string text, ParallelismSpec layout, Precision precision,
         Func<ICollectiveWorld, ICollectiveWorld>? decorate)
     {
         using var host = new RecordingHost();
-        var artifacts = Path.Combine(directory, $"{precision}-{layout}-{decorate is null}");
-        Gang.Run(Gang.Job(text, layout.Tensor, layout.Pipeline, layout.Data, precision, Steps), artifacts, host, decorate: decorate);
+        var artifacts = Path.Combine(directory, $"run-{Directory.GetDirectories(directory).Length}");
+        var job = Gang.Job(text, layout.Tensor, layout.Pipeline, layout.Data, precision, Steps) with { Parallelism = layout };
+        Gang.Run(job, artifacts, host, decorate: decorate);
         return [.. host.Points];
     }
 

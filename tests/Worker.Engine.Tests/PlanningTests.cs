@@ -15,7 +15,7 @@ public sealed class PlanningTests
         job = job with
         {
             Model = job.Model with { Architecture = "qwen3" },
-            Parallelism = job.Parallelism with { ZeroStage = 4, SequenceParallel = true, Schedule = PipelineSchedule.Interleaved, MicroBatchSize = 3 },
+            Parallelism = job.Parallelism with { ZeroStage = 4, VirtualStages = 2, MicroBatchSize = 3 },
             Data = job.Data with { SequenceLength = 4096 },
             Resources = new ResourceSpec { Device = "cuda" },
         };
@@ -24,10 +24,44 @@ public sealed class PlanningTests
 
         Assert.Equal(
             [
-                "model.architecture", "parallelism.sequence_parallel", "parallelism.zero_stage", "parallelism.schedule", "resources.device",
-                "parallelism.tensor", "parallelism.tensor", "parallelism.pipeline", "training.global_batch_size", "data.sequence_length",
+                "model.architecture", "parallelism.zero_stage", "resources.device",
+                "parallelism.tensor", "parallelism.tensor", "parallelism.pipeline", "parallelism.virtual_stages", "training.global_batch_size", "data.sequence_length",
             ],
             invalid.Violations.Select(violation => violation.Field));
+    }
+
+    [Fact]
+    public void Micro_batches_and_tokens_that_do_not_divide_among_the_ranks_are_said_by_field()
+    {
+        var job = Gang.Job("x", 4, 4, 2, Precision.Float32, 5);
+        job = job with
+        {
+            Parallelism = job.Parallelism with { SequenceParallel = true, Schedule = PipelineSchedule.Interleaved },
+            Data = job.Data with { SequenceLength = 10 },
+        };
+
+        var invalid = Assert.IsType<Validated<TrainingPlan>.Invalid>(TrainingPlan.Resolve(job, 300, null));
+
+        Assert.Equal(
+            [
+                "parallelism.schedule: The interleaved schedule needs a multiple of pipeline = 4 micro-batches per rank and step; there are 2.",
+                "parallelism.sequence_parallel: micro_batch_size × sequence_length = 10 tokens do not divide by a tensor width of 4.",
+            ],
+            invalid.Violations.Select(violation => violation.ToString()));
+    }
+
+    [Theory]
+    [InlineData(PipelineSchedule.GPipe, 1, 1, 1, 8)]
+    [InlineData(PipelineSchedule.OneForwardOneBackward, 3, 1, 1, 6)]
+    [InlineData(PipelineSchedule.Interleaved, 2, 2, 1, 10)]
+    public void A_pipeline_may_have_all_its_messages_under_way(PipelineSchedule schedule, int pipeline, int virtualStages, int micro, int expected)
+    {
+        var job = Gang.Job("x", 1, pipeline, 1, Precision.Float32, 5);
+
+        Assert.Equal(expected, TrainingPlan.MostMessagesUnderWay(job with
+        {
+            Parallelism = job.Parallelism with { Schedule = schedule, VirtualStages = virtualStages, MicroBatchSize = micro },
+        }));
     }
 
     [Fact]

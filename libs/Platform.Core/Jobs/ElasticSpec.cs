@@ -10,7 +10,7 @@ public sealed record ElasticSpec(int MinData, int? MaxData)
 {
     /// <summary>
     /// Widths at which a job with its layout resolved may run, widest first. <c>parallelism.data</c> is always among them; of
-    /// the others, those over which the global batch divides.
+    /// the others, those over which the global batch divides, into a multiple of the stages where they are interleaved.
     /// </summary>
     public static IReadOnlyList<int> WidthsOf(TrainingJobSpec job)
     {
@@ -19,10 +19,11 @@ public sealed record ElasticSpec(int MinData, int? MaxData)
         if (job.Resources.Elastic is not { } elastic)
             return [layout.Data];
         var widest = Math.Min(elastic.MaxData ?? layout.Data, batch / layout.MicroBatchSize);
+        var unit = layout.Schedule == PipelineSchedule.Interleaved ? layout.Pipeline : 1;
         return
         [
             .. Enumerable.Range(elastic.MinData, Math.Max(0, widest - elastic.MinData + 1)).Append(layout.Data).Distinct()
-                .Where(width => width == layout.Data || batch % (width * layout.MicroBatchSize) == 0).OrderDescending(),
+                .Where(width => width == layout.Data || batch % (width * layout.MicroBatchSize * unit) == 0).OrderDescending(),
         ];
     }
 }

@@ -73,6 +73,16 @@ internal static class JobSpecRules
             layout.Schedule == PipelineSchedule.Interleaved || layout.VirtualStages == 1,
             ["parallelism.virtual_stages", "parallelism.schedule"],
             $"{layout.VirtualStages} virtual stages need the interleaved schedule; use 1.");
+        var microBatches = training.GlobalBatchSize / sequences;
+        violations.Require(
+            layout.Schedule != PipelineSchedule.Interleaved || training.GlobalBatchSize % sequences != 0 || microBatches % layout.Pipeline == 0,
+            ["parallelism.schedule", "parallelism.pipeline", "training.global_batch_size", "parallelism.data", "parallelism.micro_batch_size"],
+            $"The interleaved schedule needs a multiple of parallelism.pipeline ({layout.Pipeline}) micro-batches; training.global_batch_size over parallelism.data × parallelism.micro_batch_size ({training.GlobalBatchSize} / {sequences}) gives {microBatches}. Use a global_batch_size of {Multiples(training.GlobalBatchSize, sequences * layout.Pipeline)}, or 1f1b.");
+        var tokens = (long)layout.MicroBatchSize * job.Data.SequenceLength;
+        violations.Require(
+            !layout.SequenceParallel || tokens % layout.Tensor == 0,
+            ["parallelism.sequence_parallel", "parallelism.tensor", "parallelism.micro_batch_size", "data.sequence_length"],
+            $"The ranks of a tensor group share the tokens of a micro-batch: parallelism.micro_batch_size × data.sequence_length ({layout.MicroBatchSize} × {job.Data.SequenceLength} = {tokens}) is not a multiple of parallelism.tensor ({layout.Tensor}). Change one of them, or use false.");
         if (job.Resources.Elastic is { } elastic)
             CheckElastic(layout.Data, elastic, violations);
     }

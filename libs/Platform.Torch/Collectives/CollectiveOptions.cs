@@ -21,6 +21,12 @@ public sealed record CollectiveOptions
     /// <summary>Largest piece of a buffer that goes to one peer at a time over TCP.</summary>
     public int TcpChunkBytes { get; init; } = 1 << 20;
 
+    /// <summary>
+    /// Messages per direction of a pair that a sender may have waiting beyond what the way itself holds. A send that finds so
+    /// many waits until the peer receives one; a pipeline sets it to what its schedule ever has under way, so that none does.
+    /// </summary>
+    public int PendingMessagesPerEdge { get; init; } = 2;
+
     /// <summary>How long connecting to a peer and proving the token may take.</summary>
     public TimeSpan ConnectTimeout { get; init; } = TimeSpan.FromSeconds(30);
 
@@ -38,6 +44,8 @@ public sealed record CollectiveOptions
         RequirePieces(nameof(SharedMemoryBytesPerGroup), SharedMemoryBytesPerGroup);
         RequirePieces(nameof(SharedMemoryBytesPerEdge), SharedMemoryBytesPerEdge);
         RequirePieces(nameof(TcpChunkBytes), TcpChunkBytes);
+        if (PendingMessagesPerEdge < 1)
+            errors.Add($"{nameof(PendingMessagesPerEdge)} must be at least 1, not {PendingMessagesPerEdge}");
         if (errors.Count > 0)
             throw new ArgumentException(string.Join("; ", errors));
 

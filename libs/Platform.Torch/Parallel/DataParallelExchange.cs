@@ -144,15 +144,7 @@ public sealed class DataParallelExchange : IDisposable
 
         if (_groups.TiedEmbedding is { } ends && _store.FindUnit(BundleRole.Embedding, null) is { } embedding)
             ends.AllReduceSum(_store.Units[embedding.Index].GradientSum);
-        foreach (var memory in _store.Units)
-        {
-            foreach (var entry in memory.Unit.Entries.Where(entry => entry.Bundle.HasPartialGradient))
-            {
-                using var sum = memory.View(
-                    StateKind.Gradient, new ElementRange(entry.Offset, entry.Bundle.ElementCount).Intersect(memory.Kept));
-                _groups.Tensor.AllReduceSum(sum);
-            }
-        }
+        PartialGradients.Sum(_groups.Tensor, _store);
     }
 
     /// <summary>

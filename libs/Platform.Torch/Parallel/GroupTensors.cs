@@ -23,6 +23,24 @@ public static class GroupTensors
             group.AllReduce(new CollectiveBuffer((nint)first, values.Length, CollectiveElement.Float64), ReduceOperation.Sum);
     }
 
+    /// <summary>Concatenates the ranks' tensors, in rank order, into one on every rank.</summary>
+    public static void AllGather(this ICollectiveGroup group, Tensor part, Tensor whole)
+    {
+        ArgumentNullException.ThrowIfNull(group);
+        group.AllGather(BufferOf(part), BufferOf(whole));
+        GC.KeepAlive(part);
+        GC.KeepAlive(whole);
+    }
+
+    /// <summary>Sums the ranks' tensors and leaves each rank its part of the sum, in rank order.</summary>
+    public static void ReduceScatterSum(this ICollectiveGroup group, Tensor whole, Tensor part)
+    {
+        ArgumentNullException.ThrowIfNull(group);
+        group.ReduceScatter(BufferOf(whole), BufferOf(part), ReduceOperation.Sum);
+        GC.KeepAlive(whole);
+        GC.KeepAlive(part);
+    }
+
     /// <summary>Sends the tensor to a rank of the group.</summary>
     public static void Send(this ICollectiveGroup group, Tensor tensor, int peer)
     {

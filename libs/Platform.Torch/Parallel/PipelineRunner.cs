@@ -1,5 +1,6 @@
 using Platform.Core.Gangs;
 using Platform.Core.Jobs;
+using Platform.Core.Parallelism;
 using Platform.Torch.Timelines;
 using TorchSharp;
 using Tensor = TorchSharp.torch.Tensor;
@@ -22,53 +23,45 @@ public sealed record MicroBatch(Tensor Tokens_N, Tensor Targets_N, int Sequences
         sequences);
 }
 
-/// <summary>Runs micro-batches through a stage and talks to the stages before and after it.</summary>
+/// <summary>
+/// Runs micro-batches through a rank's chunks of the model and exchanges activations and gradients with the stages around
+/// it, as <see cref="PipelinePrograms"/> lays down. A send is over once its payload is copied away, so the next computation
+/// begins at once; only receives wait.
+/// </summary>
 /// <param name="groups">The rank's groups.</param>
-/// <param name="stage">The rank's part of the model.</param>
+/// <param name="chunks">The rank's parts of the model, one per virtual stage, in order.</param>
 /// <param name="schedule">Order of the work.</param>
+/// <param name="exchange">How the pipeline group's messages travel.</param>
 /// <param name="recorder">Takes where the time goes; null for nobody.</param>
-public sealed class PipelineRunner(ParallelGroups groups, ParallelStage stage, PipelineSchedule schedule, StepRecorder? recorder = null)
+public sealed class PipelineRunner(
+    ParallelGroups groups, IReadOnlyList<ParallelStage> chunks, PipelineSchedule schedule, PipelineExchange exchange, StepRecorder? recorder = null)
 {
     private readonly StepRecorder _recorder = recorder ?? new StepRecorder(1);
+    private (int MicroBatches, IReadOnlyList<PipelineStep> Steps) _program = (0, []);
+
+    private int Stage => groups.Coordinate.Pipeline;
 
     /// <summary>
     /// Adds the gradients of a step's micro-batches to the store.
     /// </summary>
     /// <param name="microBatches">How many there are, the same on every rank.</param>
-    /// <param name="load">Gives each in the order of its number, in a dispose scope of the runner's.</param>
+    /// <param name="sequences">Sequences in each of them.</param>
+    /// <param name="load">Gives each by its number, in a dispose scope of the runner's; asked for only where tokens or targets are needed.</param>
     /// <param name="lossScale">Weight of a token's loss: 1 / tokens of the global batch.</param>
     /// <returns>Sum over this rank's tokens of their cross-entropy in nats; 0 on other stages than the last.</returns>
-    public double Train(int microBatches, Func<int, MicroBatch> load, double lossScale)
+    public double Train(int microBatches, int sequences, Func<int, MicroBatch> load, double lossScale)
     {
         ArgumentNullException.ThrowIfNull(load);
-        var inFlight = new Dictionary<int, (ActivationTape Tape, int Sequences)>();
+        using var state = new PipelineStepState();
         var lossSum = 0.0;
-        try
+        foreach (var step in Program(microBatches))
         {
-            foreach (var action in PipelineScheduleBuilder.Build(schedule, groups.Coordinate.Pipeline, groups.Mesh.Pipeline, microBatches))
-            {
-                using var scope = torch.NewDisposeScope();
-                if (action.Kind == PipelineActionKind.Forward)
-                {
-                    var microBatch = Load(load, action.MicroBatch);
-                    var tape = new ActivationTape();
-                    inFlight.Add(action.MicroBatch, (tape, microBatch.Sequences));
-                    using var forward = _recorder.Begin(StepPart.Compute, "forward", action.MicroBatch);
-                    lossSum += Forward(microBatch, lossScale, tape);
-                    continue;
-                }
-
-                var (kept, sequences) = inFlight[action.MicroBatch];
-                using var backward = _recorder.Begin(StepPart.Compute, "backward", action.MicroBatch);
-                Backward(sequences, kept);
-                inFlight.Remove(action.MicroBatch);
-                kept.Dispose();
-            }
-        }
-        finally
-        {
-            foreach (var (tape, _) in inFlight.Values)
-                tape.Dispose();
+            using var scope = torch.NewDisposeScope();
+            foreach (var transfer in step.Sends)
+                Send(transfer, state);
+            lossSum += step.Action is { Kind: PipelineActionKind.Forward, Chunk: var chunk } forward && NeedsTokens(chunks[chunk])
+                ? Compute(step, sequences, Load(load, forward.MicroBatch), lossScale, state)
+                : Compute(step, sequences, null, lossScale, state);
         }
 
         return lossSum;
@@ -82,17 +75,33 @@ public sealed class PipelineRunner(ParallelGroups groups, ParallelStage stage, P
         ArgumentNullException.ThrowIfNull(load);
         using var scope = torch.NewDisposeScope();
         var microBatch = load();
-        var hidden = Enter(microBatch, null);
-        if (!groups.IsLastStage)
+        var (stages, losses) = (groups.Mesh.Pipeline, Array.Empty<double>());
+        Tensor? passedOn = null;
+        foreach (var chunk in chunks)
         {
-            groups.Pipeline.Send(hidden, groups.Coordinate.Pipeline + 1);
-            return [];
+            var hidden = chunk.IsFirst
+                ? chunk.ForwardTokens(microBatch.Tokens_N, microBatch.Sequences, null)
+                : chunk.ForwardHidden(passedOn ?? Receive((Stage + stages - 1) % stages, microBatch.Sequences), microBatch.Sequences, null);
+            if (chunk.IsLast)
+            {
+                using var sums = chunk.Evaluate(hidden, microBatch.Targets_N)
+                    .view(microBatch.Sequences, chunk.SequenceLength).sum(1, type: torch.ScalarType.Float64);
+                losses = TensorMemory.Span<double>(sums).ToArray();
+            }
+            else if (stages == 1)
+            {
+                passedOn = hidden;
+            }
+            else
+            {
+                groups.Pipeline.Send(hidden, (Stage + 1) % stages);
+            }
         }
 
-        using var sums = stage.Evaluate(hidden, microBatch.Targets_N)
-            .view(microBatch.Sequences, stage.SequenceLength).sum(1, type: torch.ScalarType.Float64);
-        return TensorMemory.Span<double>(sums).ToArray();
+        return losses;
     }
+
+    private static bool NeedsTokens(ParallelStage chunk) => chunk.IsFirst || chunk.IsLast;
 
     private MicroBatch Load(Func<int, MicroBatch> load, int number)
     {
@@ -100,43 +109,96 @@ public sealed class PipelineRunner(ParallelGroups groups, ParallelStage stage, P
         return load(number);
     }
 
-    private double Forward(MicroBatch microBatch, double lossScale, ActivationTape tape)
+    private IReadOnlyList<PipelineStep> Program(int microBatches)
     {
-        var hidden = Enter(microBatch, tape);
-        if (!groups.IsLastStage)
+        if (_program.MicroBatches != microBatches)
         {
-            groups.Pipeline.Send(hidden, groups.Coordinate.Pipeline + 1);
+            var shape = new PipelineShape(groups.Mesh.Pipeline, microBatches, chunks.Count);
+            _program = (microBatches, PipelinePrograms.Build(schedule, shape, Stage, exchange));
+        }
+
+        return _program.Steps;
+    }
+
+    private void Send(PipelineTransfer transfer, PipelineStepState state)
+    {
+        var result = state.NextResult();
+        if (transfer.Peer == Stage)
+        {
+            state.Arrive(transfer.Input, result);
+            return;
+        }
+
+        using var span = _recorder.Begin(StepPart.Communication, "pass on", transfer.Input.MicroBatch);
+        using (result)
+            groups.Pipeline.Send(result, transfer.Peer);
+    }
+
+    private Tensor Receive(int peer, int sequences)
+    {
+        var received = chunks[0].EmptyHidden(sequences);
+        groups.Pipeline.Receive(received, peer);
+        return received;
+    }
+
+    /// <summary>Receives what the step receives, and computes if it computes.</summary>
+    private double Compute(PipelineStep step, int sequences, MicroBatch? microBatch, double lossScale, PipelineStepState state)
+    {
+        if (step.Action is not { } action)
+        {
+            ReceiveAll(step, sequences, state);
             return 0;
         }
 
-        using var loss = stage.Loss(hidden, microBatch.Targets_N, lossScale, tape);
-        return loss.sum(torch.ScalarType.Float64).item<double>();
+        using var span = _recorder.Begin(
+            StepPart.Compute, action.Kind == PipelineActionKind.Forward ? "forward" : "backward", action.MicroBatch);
+        ReceiveAll(step, sequences, state);
+        if (action.Kind == PipelineActionKind.Forward)
+            return Forward(action, sequences, microBatch, lossScale, state);
+        Backward(action, sequences, state);
+        return 0;
     }
 
-    private Tensor Enter(MicroBatch microBatch, ActivationTape? tape)
+    private void ReceiveAll(PipelineStep step, int sequences, PipelineStepState state)
     {
-        if (groups.IsFirstStage)
-            return stage.ForwardTokens(microBatch.Tokens_N, microBatch.Sequences, tape);
-        var received = stage.EmptyHidden(microBatch.Sequences);
-        groups.Pipeline.Receive(received, groups.Coordinate.Pipeline - 1);
-        return stage.ForwardHidden(received, microBatch.Sequences, tape);
+        foreach (var transfer in step.Receives)
+            state.Arrive(transfer.Input, Receive(transfer.Peer, sequences));
     }
 
-    private void Backward(int sequences, ActivationTape tape)
+    private double Forward(PipelineAction action, int sequences, MicroBatch? microBatch, double lossScale, PipelineStepState state)
     {
-        Tensor gradient;
-        if (groups.IsLastStage)
+        var chunk = chunks[action.Chunk];
+        var tape = state.Begin(action);
+        Tensor hidden;
+        if (chunk.IsFirst)
         {
-            gradient = stage.BackwardLoss(tape);
+            hidden = chunk.ForwardTokens(Loaded().Tokens_N, sequences, tape);
         }
         else
         {
-            gradient = stage.EmptyHidden(sequences);
-            groups.Pipeline.Receive(gradient, groups.Coordinate.Pipeline + 1);
+            using var input = state.Take(action);
+            hidden = chunk.ForwardHidden(input, sequences, tape);
         }
 
-        var before = stage.Backward(gradient, sequences, tape);
-        if (!groups.IsFirstStage)
-            groups.Pipeline.Send(before, groups.Coordinate.Pipeline - 1);
+        if (!chunk.IsLast)
+        {
+            state.Finish(hidden);
+            return 0;
+        }
+
+        using var loss = chunk.Loss(hidden, Loaded().Targets_N, lossScale, tape);
+        return loss.sum(torch.ScalarType.Float64).item<double>();
+
+        MicroBatch Loaded() => microBatch ?? throw new InvalidOperationException("Loaded for the first and the last chunk.");
+    }
+
+    private void Backward(PipelineAction action, int sequences, PipelineStepState state)
+    {
+        var chunk = chunks[action.Chunk];
+        using var tape = state.End(action);
+        using var gradient = chunk.IsLast ? chunk.BackwardLoss(tape) : state.Take(action);
+        var before = chunk.Backward(gradient, sequences, tape);
+        if (!chunk.IsFirst)
+            state.Finish(before);
     }
 }

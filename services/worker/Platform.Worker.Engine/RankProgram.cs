@@ -9,6 +9,7 @@ using Platform.Hosting.Telemetry;
 using Platform.Torch.Collectives;
 using Platform.Torch.Collectives.Loopback;
 using Platform.Torch.Native;
+using Platform.Worker.Engine.Planning;
 using Platform.Worker.Engine.Training;
 
 namespace Platform.Worker.Engine;
@@ -90,7 +91,7 @@ public static class RankProgram
             Validated<TrainingJobSpec>.Invalid invalid => throw new PlanRefusedException(invalid.Violations),
             _ => throw new InvalidOperationException("A job is valid or not."),
         };
-        using var world = await JoinAsync(launch, stop);
+        using var world = await JoinAsync(launch, spec, stop);
         link.Collectives = () => [.. world.Status().Select(status => new Hosting.Ranks.CollectiveStatus(
             status.Group, status.Sequence, status.Operation ?? "",
             status.InProgress ? (DateTimeOffset.UtcNow - status.Since).TotalSeconds : 0))];
@@ -106,7 +107,7 @@ public static class RankProgram
         }
     }
 
-    private static async Task<ICollectiveWorld> JoinAsync(RankLaunch launch, CancellationToken stop)
+    private static async Task<ICollectiveWorld> JoinAsync(RankLaunch launch, TrainingJobSpec spec, CancellationToken stop)
     {
         if (launch.WorldSize == 1)
             return LoopbackWorld.CreateAll(1)[0];
@@ -118,7 +119,11 @@ public static class RankProgram
             Directory.CreateDirectory(launch.SharedMemoryDirectory);
             return HostCollectives.Connect(
                 listener, launch.Rank, [.. peers.Select(peer => new RankEndpoint(peer.Rank, peer.Node, peer.Host, peer.Port))], launch.Token,
-                new CollectiveOptions { SharedMemoryDirectory = launch.SharedMemoryDirectory });
+                new CollectiveOptions
+                {
+                    SharedMemoryDirectory = launch.SharedMemoryDirectory,
+                    PendingMessagesPerEdge = TrainingPlan.MostMessagesUnderWay(spec),
+                });
         }
         catch
         {

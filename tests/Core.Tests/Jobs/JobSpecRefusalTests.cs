@@ -1,3 +1,4 @@
+using Platform.Core.Jobs;
 using Xunit;
 
 namespace Platform.Core.Tests.Jobs;
@@ -107,8 +108,6 @@ public sealed class JobSpecRefusalTests
     [InlineData("kind", "\"CommandJob\"")]
     [InlineData("parallelism", "\"auto\"")]
     [InlineData("parallelism.auto", "true")]
-    [InlineData("parallelism.sequence_parallel", "true")]
-    [InlineData("parallelism.schedule", "\"interleaved\"")]
     [InlineData("model.vocab_size", "4096")]
     [InlineData("data.mixture", "{\"a\":1}")]
     [InlineData("lora", "{\"rank\":16}")]
@@ -138,6 +137,43 @@ public sealed class JobSpecRefusalTests
         Assert.Contains(
             JobInputs.Refused(JobInputs.With(("parallelism.virtual_stages", "2"))),
             violation => violation.Field == "parallelism.virtual_stages");
+
+    [Fact]
+    public void Interleaving_needs_micro_batches_in_multiples_of_the_stages()
+    {
+        var violation = JobInputs.RefusedOnce(JobInputs.With(
+            ("parallelism", """{"pipeline":2,"data":2,"micro_batch_size":2,"schedule":"interleaved","virtual_stages":2}"""),
+            ("training.global_batch_size", "12")));
+
+        Assert.Equal(
+            "parallelism.schedule: The interleaved schedule needs a multiple of parallelism.pipeline (2) micro-batches; "
+            + "training.global_batch_size over parallelism.data × parallelism.micro_batch_size (12 / 4) gives 3. "
+            + "Use a global_batch_size of 8 or 16, or 1f1b.",
+            violation.ToString());
+    }
+
+    [Fact]
+    public void Accepts_interleaving_with_micro_batches_in_multiples_of_the_stages()
+    {
+        var layout = JobInputs.Accepted(JobInputs.With(
+            ("parallelism", """{"pipeline":2,"data":2,"schedule":"interleaved","virtual_stages":2}"""))).Parallelism;
+
+        Assert.Equal((PipelineSchedule.Interleaved, 2), (layout.Schedule, layout.VirtualStages));
+    }
+
+    [Fact]
+    public void Sequence_parallelism_needs_tokens_that_divide_among_the_ranks_of_a_tensor_group()
+    {
+        var violation = JobInputs.RefusedOnce(JobInputs.With(
+            ("parallelism", """{"tensor":4,"micro_batch_size":2,"sequence_parallel":true}"""), ("data.sequence_length", "33")));
+
+        Assert.Equal(
+            "parallelism.sequence_parallel: The ranks of a tensor group share the tokens of a micro-batch: parallelism.micro_batch_size × "
+            + "data.sequence_length (2 × 33 = 66) is not a multiple of parallelism.tensor (4). Change one of them, or use false.",
+            violation.ToString());
+        Assert.True(JobInputs.Accepted(JobInputs.With(
+            ("parallelism", """{"tensor":4,"micro_batch_size":2,"sequence_parallel":true}"""), ("data.sequence_length", "34"))).Parallelism.SequenceParallel);
+    }
 
     [Fact]
     public void Accepts_what_is_switched_off_explicitly() =>

@@ -35,7 +35,7 @@ public sealed class ParallelLayerTests
             Tensor Mine(Tensor whole, int dim) => whole.narrow(dim, world.Rank * rows, rows).detach().clone();
             var (w, b) = (Mine(weight, 0), Mine(bias, 0));
             var (weightGradient, biasGradient) = (zeros_like(w), zeros_like(b));
-            var layer = new ColumnParallelLinear(group, w, weightGradient, b, biasGradient);
+            var layer = new ColumnParallelLinear(new(group, false), w, weightGradient, b, biasGradient);
             using var tape = new ActivationTape();
             var y = layer.Forward(x.detach(), tape);
             var dx = layer.Backward(Mine(direction, 1), tape);
@@ -64,7 +64,7 @@ public sealed class ParallelLayerTests
             Tensor Mine(Tensor whole) => whole.narrow(1, world.Rank * columns, columns).detach().clone();
             var w = Mine(weight);
             var weightGradient = zeros_like(w);
-            var layer = new RowParallelLinear(group, w, weightGradient);
+            var layer = new RowParallelLinear(new(group, false), w, weightGradient);
             using var tape = new ActivationTape();
             var y = layer.Forward(Mine(x), tape);
             var dx = layer.Backward(direction.detach(), tape);
@@ -91,7 +91,7 @@ public sealed class ParallelLayerTests
             using var group = world.CreateGroup("tensor", [.. Enumerable.Range(0, width)]);
             var (w, slice) = Rows(weight, world.Rank, width);
             var weightGradient = zeros_like(w);
-            var layer = new VocabularyParallelEmbedding(group, w, weightGradient, slice);
+            var layer = new VocabularyParallelEmbedding(new(group, false), w, weightGradient, slice);
             using var tape = new ActivationTape();
             var y = layer.Forward(ids.alias(), tape);
             layer.Backward(direction.detach(), tape);
@@ -119,7 +119,7 @@ public sealed class ParallelLayerTests
             using var group = world.CreateGroup("tensor", [.. Enumerable.Range(0, width)]);
             var (w, slice) = Rows(weight, world.Rank, width);
             var weightGradient = zeros_like(w);
-            var layer = new VocabularyParallelLoss(group, w, weightGradient, slice, type);
+            var layer = new VocabularyParallelLoss(new(group, false), w, weightGradient, slice, type);
             var evaluated = layer.Evaluate(x.detach(), targets.alias());
             var (loss, dx) = layer.Differentiate(x.detach(), targets.alias(), 0.25);
             Compare.SameBits(evaluated, loss);
@@ -147,7 +147,7 @@ public sealed class ParallelLayerTests
         {
             using var group = world.CreateGroup("tensor", [.. Enumerable.Range(0, 8)]);
             var (w, slice) = Rows(weight, world.Rank, 8);
-            var (loss, dx) = new VocabularyParallelLoss(group, w, zeros_like(w), slice, w.dtype).Differentiate(x.detach(), targets.alias(), 1);
+            var (loss, dx) = new VocabularyParallelLoss(new(group, false), w, zeros_like(w), slice, w.dtype).Differentiate(x.detach(), targets.alias(), 1);
             return (Compare.Values(loss), Compare.Values(dx));
         });
 

@@ -1,5 +1,4 @@
 using Platform.Core.Models;
-using Platform.Core.Parallelism;
 using Platform.Formats.HuggingFace;
 using Platform.Torch.Models.Llama;
 using Platform.Torch.Parallel;
@@ -44,9 +43,19 @@ public sealed class StartingPointTests : IDisposable
         { "k_proj,o_proj,up_proj", 2, 2, 1 },
         { "q_proj,k_proj,v_proj,o_proj,gate_proj,up_proj,down_proj", 2, 2, 2 },
         { "down_proj", 1, 1, 2 },
+        { "o_proj,gate_proj,down_proj", 2, 1, 1 },
     };
 
     public void Dispose() => Directory.Delete(_directory, recursive: true);
+
+    /// <summary>Two by two ranks also divide the sequence and take turns at two chunks each.</summary>
+    private static TinyLayout Layout(int tensor, int pipeline, int data)
+    {
+        var layout = new TinyLayout(tensor, pipeline, data);
+        return tensor * pipeline < 4 || pipeline == 1
+            ? layout
+            : layout with { SequenceParallel = true, Schedule = Core.Jobs.PipelineSchedule.Interleaved, VirtualStages = 2 };
+    }
 
     [Theory]
     [MemberData(nameof(Layouts))]
@@ -61,7 +70,7 @@ public sealed class StartingPointTests : IDisposable
         var loss = plain.Loss(Batch(tokens), Batch(targets));
         loss.backward();
 
-        var ranks = Step(config, new DeviceMesh(tensor, pipeline, data), null, tokens, targets);
+        var ranks = Step(config, Layout(tensor, pipeline, data), null, tokens, targets);
 
         Assert.Equal(loss.item<double>(), ranks.Sum(rank => rank.Loss), 1e-11);
         Assert.Equal(ScalarLoss(config, tokens, targets), ranks.Sum(rank => rank.Loss), 1e-9);
@@ -91,7 +100,7 @@ public sealed class StartingPointTests : IDisposable
         var loss = merged.Loss(Batch(tokens), Batch(targets));
         loss.backward();
 
-        var ranks = Step(config, new DeviceMesh(tensor, pipeline, data), adapters, tokens, targets);
+        var ranks = Step(config, Layout(tensor, pipeline, data), adapters, tokens, targets);
 
         Assert.Equal(loss.item<double>(), ranks.Sum(rank => rank.Loss), 1e-11);
         CompareGradients(ranks, name => factors[name].grad, adapters.FactorsOf(config).Sum(factor => factor.ElementCount));
@@ -118,7 +127,7 @@ public sealed class StartingPointTests : IDisposable
             var mine = weight.detach().narrow(0, world.Rank * rows, rows).clone();
             var gradient = zeros_like(mine);
             using var none = no_grad();
-            var (loss, dx) = new VocabularyParallelLoss(group, mine, gradient, new TensorSlice(0, world.Rank * rows, rows, rows), ScalarType.Float64)
+            var (loss, dx) = new VocabularyParallelLoss(new(group, false), mine, gradient, new TensorSlice(0, world.Rank * rows, rows, rows), ScalarType.Float64)
                 .Differentiate(x.detach(), tensor(ids), 1.0 / counted);
             return (Loss: Compare.Values(loss), Dx: Compare.Values(dx), Dw: Compare.Values(gradient));
         });
@@ -199,12 +208,14 @@ public sealed class StartingPointTests : IDisposable
     }
 
     private IReadOnlyList<(double Loss, List<(LlamaParameter Parameter, TensorSlice Slice, double[] Values)> Gradients)> Step(
-        ModelConfig config, DeviceMesh mesh, LowRankAdapters? adapters, long[] tokens, long[] targets) =>
-        InProcessRanks.Run(mesh.WorldSize, world =>
+        ModelConfig config, TinyLayout layout, LowRankAdapters? adapters, long[] tokens, long[] targets) =>
+        InProcessRanks.Run(layout.Mesh.WorldSize, world =>
         {
+            var mesh = layout.Mesh;
             using var none = no_grad();
             using var groups = ParallelGroups.Create(world, mesh, config.TieWordEmbeddings);
-            using var store = new ParameterStore(StageLayout.Create(config, mesh, groups.Coordinate, adapters), TrainingTypes.Float64);
+            using var store = new ParameterStore(StageLayout.Create(
+                config, mesh, groups.Coordinate, new LayoutSettings(Length, layout.VirtualStages, layout.SequenceParallel), adapters), TrainingTypes.Float64);
             using (var files = LlamaWeightFiles.Open(_directory))
                 store.Load(files, seed: 5);
             foreach (var (parameter, part) in Parts(store).Where(pair => pair.Part.Parameter.IsAdapter))
@@ -215,14 +226,17 @@ public sealed class StartingPointTests : IDisposable
 
             store.PublishMasters();
             using var exchange = new DataParallelExchange(groups, store);
-            using var stage = new ParallelStage(groups, store, Length, ActivationCheckpointing.None, exchange);
+            var chunks = ParallelStage.CreateAll(groups, store, Length, ActivationCheckpointing.None, exchange);
             var perRank = Sequences / mesh.Data;
             exchange.BeginStep(perRank);
-            var loss = new PipelineRunner(groups, stage, Core.Jobs.PipelineSchedule.OneForwardOneBackward).Train(
+            var loss = new PipelineRunner(groups, chunks, layout.Schedule, layout.Exchange).Train(
                 perRank,
+                1,
                 i => MicroBatch.Create(Row(tokens, (groups.Coordinate.Data * perRank) + i), Row(targets, (groups.Coordinate.Data * perRank) + i), 1),
                 1.0 / tokens.Length);
             exchange.FinishGradients();
+            foreach (var chunk in chunks)
+                chunk.Dispose();
             var gradients = new List<(LlamaParameter, TensorSlice, double[])>();
             foreach (var (parameter, part) in Parts(store).Where(pair => pair.Parameter.Gradient is not null && store.Layout.Owns(pair.Parameter.Bundle)))
             {

@@ -7,20 +7,20 @@ namespace Platform.Torch.Collectives.Loopback;
 /// </summary>
 internal sealed class LoopbackExchange
 {
-    private const int BufferedMessages = 2;
-
     private readonly object gate = new();
     private readonly WorldAbort abort;
+    private readonly int bufferedMessages;
     private readonly OperationSignature[][] signatures;
     private readonly byte[][][] stages;
     private readonly long[] entered;
     private readonly bool[] departed;
     private readonly Queue<Message>[,] edges;
 
-    public LoopbackExchange(IReadOnlyList<int> members, WorldAbort abort)
+    public LoopbackExchange(IReadOnlyList<int> members, WorldAbort abort, int bufferedMessages)
     {
         Members = members;
         this.abort = abort;
+        this.bufferedMessages = bufferedMessages;
         var size = members.Count;
         signatures = [new OperationSignature[size], new OperationSignature[size]];
         stages = [NewStages(size), NewStages(size)];
@@ -29,7 +29,7 @@ internal sealed class LoopbackExchange
         edges = new Queue<Message>[size, size];
         for (var from = 0; from < size; from++)
             for (var to = 0; to < size; to++)
-                edges[from, to] = new Queue<Message>(BufferedMessages);
+                edges[from, to] = [];
     }
 
     public IReadOnlyList<int> Members { get; }
@@ -79,7 +79,7 @@ internal sealed class LoopbackExchange
         var deadline = Deadline.After(timeout);
         lock (gate)
         {
-            while (edge.Count >= BufferedMessages)
+            while (edge.Count >= bufferedMessages)
             {
                 ThrowIfAborted(identity);
                 if (departed[peer])

@@ -27,7 +27,7 @@ internal sealed class LoopbackHub
         lock (gate)
         {
             if (!exchanges.TryGetValue(identity.Name, out var exchange))
-                exchanges.Add(identity.Name, exchange = new LoopbackExchange(identity.Members, Abort));
+                exchanges.Add(identity.Name, exchange = new LoopbackExchange(identity.Members, Abort, Options.PendingMessagesPerEdge));
             if (!exchange.Members.SequenceEqual(identity.Members))
                 throw new ArgumentException(
                     $"rank {identity.WorldRank} makes {identity.Name} of [{string.Join(", ", identity.Members)}], another rank of [{string.Join(", ", exchange.Members)}]");

@@ -2,11 +2,12 @@ namespace Platform.Torch.Collectives.Messages;
 
 /// <summary>
 /// The sending end of an edge. A message goes straight into the pipe as far as it has room; the rest is copied away and a
-/// thread of the edge's own writes it, so that a sender never waits for the receiver while fewer than two are pending.
+/// thread of the edge's own writes it, so that a sender waits for the receiver only while as many are pending as may be.
 /// </summary>
-internal sealed unsafe class OutgoingEdge(GroupIdentity identity, int peer, IBytePipe pipe, WorldAbort abort, Func<OperationSignature, CollectiveException?> check) : IDisposable
+internal sealed unsafe class OutgoingEdge(
+    GroupIdentity identity, int peer, IBytePipe pipe, WorldAbort abort, int pendingMessages, Func<OperationSignature, CollectiveException?> check)
+    : IDisposable
 {
-    private const int PendingMessages = 2;
     private const int SliceMilliseconds = 100;
 
     private readonly object gate = new();
@@ -21,7 +22,7 @@ internal sealed unsafe class OutgoingEdge(GroupIdentity identity, int peer, IByt
         var header = new ReadOnlySpan<byte>(&signature, OperationSignature.Size);
         lock (gate)
         {
-            while (pending.Count >= PendingMessages && broken is null)
+            while (pending.Count >= pendingMessages && broken is null)
             {
                 if (abort.Reason is { } reason)
                     throw identity.Aborted(reason);

@@ -114,7 +114,7 @@ internal sealed unsafe class SharedMemoryGroup : CollectiveGroup
     protected override void SendCore(OperationSignature signature, CollectiveBuffer buffer, int peer)
     {
         if (!outgoing.TryGetValue(peer, out var edge))
-            outgoing.Add(peer, edge = new OutgoingEdge(Identity, peer, segment.Ring(Rank, peer), World, s => meeting.Failure(s, peer)));
+            outgoing.Add(peer, edge = new OutgoingEdge(Identity, peer, segment.Ring(Rank, peer), World, Options.PendingMessagesPerEdge, s => meeting.Failure(s, peer)));
         edge.Send(signature, new ReadOnlySpan<byte>(buffer.Pointer, checked((int)buffer.LengthBytes)), Options.Timeout);
     }
 

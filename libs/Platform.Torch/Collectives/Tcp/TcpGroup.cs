@@ -96,7 +96,7 @@ internal sealed unsafe class TcpGroup(GroupIdentity identity, CollectiveOptions 
         if (!outgoing.TryGetValue(peer, out var edge))
         {
             var pipe = new TcpPipe(connections.Connect(ConnectionPurpose.Message, Name, Members[peer]));
-            outgoing.Add(peer, edge = new OutgoingEdge(Identity, peer, pipe, World, _ => null));
+            outgoing.Add(peer, edge = new OutgoingEdge(Identity, peer, pipe, World, Options.PendingMessagesPerEdge, _ => null));
         }
         edge.Send(signature, new ReadOnlySpan<byte>(buffer.Pointer, checked((int)buffer.LengthBytes)), Options.Timeout);
     }

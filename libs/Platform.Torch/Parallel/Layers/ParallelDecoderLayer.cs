@@ -1,4 +1,3 @@
-using Platform.Torch.Collectives;
 using Platform.Torch.Parallel.Parameters;
 using TorchSharp;
 using Tensor = TorchSharp.torch.Tensor;
@@ -19,8 +18,9 @@ public enum ActivationCheckpointing
 }
 
 /// <summary>
-/// One decoder layer of a tensor-parallel group. Forward and backward each hold two all-reduces, one per block; between
-/// them stand segments without communication.
+/// One decoder layer of a tensor-parallel group. Forward and backward each hold two all-reduces, one per block, or with
+/// sequence parallelism a gather before and a scattered sum after each; between them stand segments without communication.
+/// The residual stream has the rows that the region gives this rank.
 /// </summary>
 public sealed class ParallelDecoderLayer
 {
@@ -35,14 +35,14 @@ public sealed class ParallelDecoderLayer
     private readonly bool _recomputesAll;
 
     /// <summary>A layer over a store's tensors.</summary>
-    /// <param name="group">Tensor group.</param>
+    /// <param name="region">Boundary between the residual stream and the tensor group.</param>
     /// <param name="store">Weights and gradients.</param>
     /// <param name="layer">Which layer.</param>
     /// <param name="cosine_PD">Cosines of the rotation.</param>
     /// <param name="sine_PD">Sines of the rotation.</param>
     /// <param name="checkpointing">What is recomputed.</param>
     public ParallelDecoderLayer(
-        ICollectiveGroup group, ParameterStore store, int layer, Tensor cosine_PD, Tensor sine_PD, ActivationCheckpointing checkpointing)
+        TensorParallelRegion region, ParameterStore store, int layer, Tensor cosine_PD, Tensor sine_PD, ActivationCheckpointing checkpointing)
     {
         ArgumentNullException.ThrowIfNull(store);
         var config = store.Layout.Config;
@@ -50,7 +50,7 @@ public sealed class ParallelDecoderLayer
         _inputNorm = Norm(BundleRole.InputNorm);
         var (projection, bias) = (Find(BundleRole.QueryKeyValue), config.AttentionBias ? Find(BundleRole.QueryKeyValueBias) : null);
         _queryKeyValue = new(
-            group, projection.Weight, projection.Gradient, bias?.Weight, bias?.Gradient, LinearAdapter.Find(store, projection));
+            region, projection.Weight, projection.Gradient, bias?.Weight, bias?.Gradient, LinearAdapter.Find(store, projection));
         if (config.QkNorm)
             _headNorm = new(store.Layout.Heads, store.Layout.KeyValueHeads, config.HeadDim, Norm(BundleRole.QueryNorm), Norm(BundleRole.KeyNorm));
         _attention = new(
@@ -59,12 +59,12 @@ public sealed class ParallelDecoderLayer
         _attentionOutput = Row(BundleRole.AttentionOutput);
         _postAttentionNorm = Norm(BundleRole.PostAttentionNorm);
         var gateUp = Find(BundleRole.GateUp);
-        _gateUp = new(group, gateUp.Weight, gateUp.Gradient, adapter: LinearAdapter.Find(store, gateUp));
+        _gateUp = new(region, gateUp.Weight, gateUp.Gradient, adapter: LinearAdapter.Find(store, gateUp));
         _down = Row(BundleRole.Down);
 
         StoredParameter Find(BundleRole role) => store.Find(role, layer);
         RmsNormSegment Norm(BundleRole role) => new(Find(role).Weight, Find(role).Gradient, config.RmsNormEps);
-        RowParallelLinear Row(BundleRole role) => new(group, Find(role).Weight, Find(role).Gradient, LinearAdapter.Find(store, Find(role)));
+        RowParallelLinear Row(BundleRole role) => new(region, Find(role).Weight, Find(role).Gradient, LinearAdapter.Find(store, Find(role)));
     }
 
     /// <summary>Runs the layer.</summary>

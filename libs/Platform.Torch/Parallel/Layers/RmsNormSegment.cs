@@ -4,8 +4,8 @@ using Tensor = TorchSharp.torch.Tensor;
 namespace Platform.Torch.Parallel.Layers;
 
 /// <summary>
-/// Root-mean-square norm. Every rank of a tensor group computes it on the same input, so that its weight's gradient is whole
-/// and the same on all of them.
+/// Root-mean-square norm. Every rank of a tensor group computes it on the same rows, so that its weight's gradient is whole
+/// and the same on all of them; or on rows of its own, so that the gradient is a sum over them, formed at the end of the step.
 /// </summary>
 /// <param name="weight_E">Weight.</param>
 /// <param name="weightGradient_E">Gradient of the weight, added to, in the master type; null when it is frozen.</param>

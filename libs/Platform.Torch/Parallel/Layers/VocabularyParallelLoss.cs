@@ -1,4 +1,3 @@
-using Platform.Torch.Collectives;
 using Platform.Torch.Models.Llama;
 using TorchSharp;
 using ScalarType = TorchSharp.torch.ScalarType;
@@ -6,7 +5,7 @@ using Tensor = TorchSharp.torch.Tensor;
 
 namespace Platform.Torch.Parallel.Layers;
 
-// Shapes: N tokens, V rows of this rank, padding excluded, E hidden size.
+// Shapes: N tokens, R of them on this rank, V rows of this rank, padding excluded, E hidden size.
 
 /// <summary>
 /// Head and cross-entropy in one, each rank of the tensor group with its share of the vocabulary, differentiated by hand
@@ -15,46 +14,47 @@ namespace Platform.Torch.Parallel.Layers;
 /// logits live no longer than one call. A token whose target is negative (<see cref="MaskedTarget"/>) has neither loss nor
 /// gradient.
 /// </summary>
-/// <param name="group">Tensor group.</param>
+/// <param name="region">Where activations enter the tensor group.</param>
 /// <param name="weight_VE">The rank's rows of the head, padding included.</param>
 /// <param name="weightGradient_VE">Their gradient, added to, in the master type; null when they are frozen.</param>
 /// <param name="slice">Which rows of the vocabulary they are.</param>
 /// <param name="type">The master type.</param>
 public sealed class VocabularyParallelLoss(
-    ICollectiveGroup group, Tensor weight_VE, Tensor? weightGradient_VE, TensorSlice slice, ScalarType type)
+    TensorParallelRegion region, Tensor weight_VE, Tensor? weightGradient_VE, TensorSlice slice, ScalarType type)
 {
     /// <summary>Target of a token that does not count.</summary>
     public const long MaskedTarget = -100;
 
     /// <summary>Loss only.</summary>
-    /// <param name="x_NE">Normalised hidden states, the same on every rank.</param>
+    /// <param name="x_RE">The rank's rows of the normalised hidden states.</param>
     /// <param name="targets_N">Int64 id of each token's successor.</param>
     /// <returns>Cross-entropy of each token in nats [N], in the master type, the same on every rank.</returns>
-    public Tensor Evaluate(Tensor x_NE, Tensor targets_N) => Run(x_NE, targets_N, null).Loss_N;
+    public Tensor Evaluate(Tensor x_RE, Tensor targets_N) => Run(x_RE, targets_N, null).Loss_N;
 
     /// <summary>Loss and its gradient; adds to the gradient of the head.</summary>
-    /// <param name="x_NE">Normalised hidden states, the same on every rank.</param>
+    /// <param name="x_RE">The rank's rows of the normalised hidden states.</param>
     /// <param name="targets_N">Int64 id of each token's successor.</param>
     /// <param name="scale">Weight of a token's loss in what is differentiated: 1 / tokens of the global batch for a mean.</param>
-    /// <returns>Cross-entropy of each token [N] in the master type, and the gradient of <paramref name="x_NE"/>, summed over the group.</returns>
-    public (Tensor Loss_N, Tensor Gradient_NE) Differentiate(Tensor x_NE, Tensor targets_N, double scale)
+    /// <returns>Cross-entropy of each token [N] in the master type, and the gradient of <paramref name="x_RE"/>, summed over the group.</returns>
+    public (Tensor Loss_N, Tensor Gradient_RE) Differentiate(Tensor x_RE, Tensor targets_N, double scale)
     {
-        var (loss, gradient) = Run(x_NE, targets_N, scale);
+        var (loss, gradient) = Run(x_RE, targets_N, scale);
         return (loss, gradient ?? throw new InvalidOperationException("A scale gives a gradient."));
     }
 
-    private (Tensor Loss_N, Tensor? Gradient_NE) Run(Tensor x_NE, Tensor targets_N, double? scale)
+    private (Tensor Loss_N, Tensor? Gradient_RE) Run(Tensor x_RE, Tensor targets_N, double? scale)
     {
-        ArgumentNullException.ThrowIfNull(x_NE);
+        ArgumentNullException.ThrowIfNull(x_RE);
         ArgumentNullException.ThrowIfNull(targets_N);
         using var scope = torch.NewDisposeScope();
+        var x_NE = region.Gather(x_RE);
         var weight = weight_VE.narrow(0, 0, slice.Length);
         var logits = torch.nn.functional.linear(x_NE, weight).to_type(type);
 
         // A rank whose share is all padding has no logits; it takes part in the exchange with neutral values.
         var isEmpty = slice.Length == 0;
         var largest = isEmpty ? torch.full([x_NE.shape[0]], double.NegativeInfinity, dtype: type) : logits.amax([1]);
-        group.AllReduceMax(largest);
+        region.Group.AllReduceMax(largest);
         logits.sub_(largest.unsqueeze(1));
         var (rows, mine) = VocabularyShare.Locate(targets_N, slice, type);
         var statistics = torch.zeros([2, x_NE.shape[0]], dtype: type);
@@ -62,7 +62,7 @@ public sealed class VocabularyParallelLoss(
             statistics[1].copy_(logits.gather(1, rows.unsqueeze(1)).squeeze(1).mul_(mine));
         logits.exp_();
         statistics[0].copy_(logits.sum(1));
-        group.AllReduceSum(statistics);
+        region.Group.AllReduceSum(statistics);
         var counts = targets_N.ge(0).to_type(type);
         var loss = statistics[0].log().sub_(statistics[1]).mul_(counts).MoveToOuterDisposeScope();
         if (scale is not { } factor)
@@ -74,8 +74,6 @@ public sealed class VocabularyParallelLoss(
         var logitGradient = logits.to_type(x_NE.dtype);
         if (!isEmpty && weightGradient_VE is not null)
             LinearGradients.AddWeight(weightGradient_VE.narrow(0, 0, slice.Length), logitGradient, x_NE);
-        var gradient = logitGradient.mm(weight);
-        group.AllReduceSum(gradient);
-        return (loss, gradient.MoveToOuterDisposeScope());
+        return (loss, region.Sum(logitGradient.mm(weight)).MoveToOuterDisposeScope());
     }
 }

@@ -5,6 +5,12 @@ using Platform.Torch.Models.Llama;
 
 namespace Platform.Torch.Parallel.Parameters;
 
+/// <summary>How a model is laid out over a mesh, beyond the widths of the mesh.</summary>
+/// <param name="SequenceLength">Tokens per sequence, which weighs attention against the rest when layers are divided.</param>
+/// <param name="VirtualStages">Chunks of the model on each pipeline stage.</param>
+/// <param name="SequenceParallel">Ranks of a tensor group divide the residual stream by tokens.</param>
+public sealed record LayoutSettings(int SequenceLength, int VirtualStages, bool SequenceParallel);
+
 /// <summary>Which tensors one rank of a mesh holds: a pure function of the model, the mesh and the rank's place.</summary>
 public sealed record StageLayout
 {
@@ -25,8 +31,11 @@ public sealed record StageLayout
     /// <summary>The rank's place.</summary>
     public required MeshCoordinate Coordinate { get; init; }
 
-    /// <summary>The stage's layers.</summary>
-    public required StageLayers Layers { get; init; }
+    /// <summary>The layers of the stage's chunks, in order; one chunk without virtual stages.</summary>
+    public required ImmutableArray<StageLayers> Chunks { get; init; }
+
+    /// <summary>Ranks of a tensor group divide the residual stream by tokens.</summary>
+    public required bool SequenceParallel { get; init; }
 
     /// <summary>The tensors, in the order in which a forward pass uses them.</summary>
     public required ImmutableArray<ParameterBundle> Bundles { get; init; }
@@ -50,23 +59,27 @@ public sealed record StageLayout
     /// <param name="config">The whole model.</param>
     /// <param name="mesh">The mesh.</param>
     /// <param name="coordinate">The rank's place.</param>
+    /// <param name="settings">What else is chosen.</param>
     /// <param name="adapters">Adapters to train while the model itself stays as it is; null to train the model.</param>
-    /// <exception cref="ArgumentException">Heads, key/value heads or the inner size do not divide by the tensor width, or there are fewer layers than stages.</exception>
-    public static StageLayout Create(ModelConfig config, DeviceMesh mesh, MeshCoordinate coordinate, LowRankAdapters? adapters = null)
+    /// <exception cref="ArgumentException">Heads, key/value heads or the inner size do not divide by the tensor width, or there are fewer layers than chunks.</exception>
+    public static StageLayout Create(
+        ModelConfig config, DeviceMesh mesh, MeshCoordinate coordinate, LayoutSettings settings, LowRankAdapters? adapters = null)
     {
         ArgumentNullException.ThrowIfNull(config);
         ArgumentNullException.ThrowIfNull(mesh);
+        ArgumentNullException.ThrowIfNull(settings);
         if (config.NumAttentionHeads % mesh.Tensor != 0 || config.NumKeyValueHeads % mesh.Tensor != 0)
             throw new ArgumentException(
                 $"{config.NumAttentionHeads} heads and {config.NumKeyValueHeads} key/value heads do not divide by a tensor width of {mesh.Tensor}.",
                 nameof(config));
 
-        var layers = LayerPartition.Of(config.NumHiddenLayers, mesh.Pipeline, coordinate.Pipeline);
+        var chunks = LayerPartition.Divide(
+            config.NumHiddenLayers, mesh.Pipeline, settings.VirtualStages, LayerCosts.Of(config, settings.SequenceLength))[coordinate.Pipeline];
         var bundles = ImmutableArray.CreateBuilder<ParameterBundle>();
         var outside = LlamaParameters.All(config).Where(p => p.Position is not ModelPosition.DecoderLayer).ToDictionary(p => p.Role);
         if (coordinate.Pipeline == 0)
             Add(BundleRole.Embedding, null, outside[LlamaRole.Embedding]);
-        for (var layer = layers.First; layer < layers.End; layer++)
+        foreach (var layer in chunks.SelectMany(chunk => Enumerable.Range(chunk.First, chunk.Count)))
         {
             var weights = LlamaParameters.OfLayer(config, layer).ToDictionary(p => p.Role);
             Add(BundleRole.InputNorm, layer, weights[LlamaRole.InputNorm]);
@@ -101,7 +114,8 @@ public sealed record StageLayout
             Config = config,
             Mesh = mesh,
             Coordinate = coordinate,
-            Layers = layers,
+            Chunks = chunks,
+            SequenceParallel = settings.SequenceParallel,
             Adapters = adapters,
             Bundles = bundles.DrainToImmutable(),
         };
@@ -136,9 +150,9 @@ public sealed record StageLayout
                 IsTiedCopy = role == BundleRole.Embedding && coordinate.Pipeline > 0,
                 IsTrained = adapters is null || weights[0].IsAdapter,
 
-                // Whole on every rank, but applied to the rank's own heads, or to a share of the inputs or outputs.
+                // Whole on every rank, but applied to the rank's own tokens or heads, or to a share of the inputs or outputs.
                 HasPartialGradient = mesh.Tensor > 1 && weights[0].Split == TensorSplit.Replicated
-                    && weights[0].Role is LlamaRole.QueryNorm or LlamaRole.KeyNorm or LlamaRole.AdapterA or LlamaRole.AdapterB,
+                    && (settings.SequenceParallel || weights[0].Role is LlamaRole.QueryNorm or LlamaRole.KeyNorm or LlamaRole.AdapterA or LlamaRole.AdapterB),
             });
         }
     }

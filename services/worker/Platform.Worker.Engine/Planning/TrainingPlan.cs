@@ -2,6 +2,7 @@ using Platform.Core.Jobs;
 using Platform.Core.Models;
 using Platform.Core.Parallelism;
 using Platform.Core.Validation;
+using Platform.Torch.Parallel.Parameters;
 
 namespace Platform.Worker.Engine.Planning;
 
@@ -17,11 +18,28 @@ public sealed record TrainingPlan
     /// <summary>The job.</summary>
     public required TrainingJobSpec Spec { get; init; }
 
+    /// <summary>How the model is laid out over the mesh.</summary>
+    public LayoutSettings Layout => new(Spec.Data.SequenceLength, Spec.Parallelism.VirtualStages, Spec.Parallelism.SequenceParallel);
+
     /// <summary>Micro-batches per rank and step.</summary>
     public int MicroBatches => Spec.Training.GlobalBatchSize / (Mesh.Data * Spec.Parallelism.MicroBatchSize);
 
     /// <summary>Tokens per step, over all ranks.</summary>
     public long TokensPerStep => (long)Spec.Training.GlobalBatchSize * Spec.Data.SequenceLength;
+
+    /// <summary>
+    /// The most messages that one direction of two stages has under way in a step: each stands for a micro-batch between its
+    /// forward and its backward, and two stages that go around have activations and gradients on the same way.
+    /// </summary>
+    /// <param name="spec">A valid job.</param>
+    public static int MostMessagesUnderWay(TrainingJobSpec spec)
+    {
+        ArgumentNullException.ThrowIfNull(spec);
+        var layout = spec.Parallelism;
+        var microBatches = Math.Max(1, spec.Training.GlobalBatchSize / (layout.Data * layout.MicroBatchSize));
+        var shape = new PipelineShape(layout.Pipeline, microBatches, layout.VirtualStages);
+        return 2 * PipelineSchedules.MostInFlight(layout.Schedule, shape, 0);
+    }
 
     /// <summary>Resolves a job, or says everything that this engine cannot do about it.</summary>
     /// <param name="spec">The job.</param>
@@ -37,19 +55,15 @@ public sealed record TrainingPlan
             model.Architecture is not ("llama" or "mistral" or "qwen2"), "model.architecture",
             $"Training '{model.Architecture}' is not supported; use llama, mistral or qwen2.");
         Reject(layout.Auto, "parallelism.auto", "The layout must be chosen before the job starts; give tensor, pipeline and data.");
-        Reject(layout.SequenceParallel, "parallelism.sequence_parallel", "Sequence parallelism is not supported; use false.");
         Reject(layout.ZeroStage is < 0 or > 3, "parallelism.zero_stage", $"Found {layout.ZeroStage}; from 0 to 3 is allowed.");
-        Reject(
-            layout.Schedule == PipelineSchedule.Interleaved || layout.VirtualStages > 1, "parallelism.schedule",
-            "The interleaved schedule is not supported; use 1f1b or gpipe with one virtual stage.");
         Reject(spec.Optimizer.Name != "adamw", "optimizer.name", $"The optimizer '{spec.Optimizer.Name}' is not supported; use adamw.");
         Reject(spec.Resources.Device != "cpu", "resources.device", $"Training on '{spec.Resources.Device}' is not supported; use cpu.");
         Reject(
             training.ActivationCheckpointing is not ("none" or "selective" or "full"), "training.activation_checkpointing",
             $"Found '{training.ActivationCheckpointing}'; none, selective and full are allowed.");
         Reject(training.Steps < 1, "training.steps", $"Found {training.Steps}; at least 1 is needed.");
-        if (layout.Tensor < 1 || layout.Pipeline < 1 || layout.Data < 1 || layout.MicroBatchSize < 1)
-            violations.Add(new("parallelism", "Tensor, pipeline, data and micro_batch_size are at least 1."));
+        if (layout.Tensor < 1 || layout.Pipeline < 1 || layout.Data < 1 || layout.MicroBatchSize < 1 || layout.VirtualStages < 1)
+            violations.Add(new("parallelism", "Tensor, pipeline, data, virtual_stages and micro_batch_size are at least 1."));
         else if (model.From is null)
             CheckDivisions();
         Reject(
@@ -91,10 +105,23 @@ public sealed record TrainingPlan
                 $"{model.NumAttentionHeads} heads do not divide hidden_size, which is {model.HiddenSize}.");
             Reject(
                 model.NumAttentionHeads > 0 && HeadDimOf(model) % 2 != 0, "model.head_dim", $"Found {HeadDimOf(model)}; rotary embedding needs an even size.");
+            var stages = (long)layout.Pipeline * layout.VirtualStages;
             Reject(
-                model.NumHiddenLayers < layout.Pipeline, "parallelism.pipeline",
-                $"{layout.Pipeline} stages need at least as many layers; the model has {model.NumHiddenLayers}.");
+                model.NumHiddenLayers < stages, "parallelism.pipeline",
+                $"{stages} stages need at least as many layers; the model has {model.NumHiddenLayers}.");
             var parts = (long)layout.Data * layout.MicroBatchSize;
+            Reject(
+                layout.VirtualStages > 1 && layout.Schedule != PipelineSchedule.Interleaved, "parallelism.virtual_stages",
+                $"{layout.VirtualStages} virtual stages need the interleaved schedule.");
+            Reject(
+                layout.Schedule == PipelineSchedule.Interleaved && training.GlobalBatchSize % parts == 0
+                    && training.GlobalBatchSize / parts % layout.Pipeline != 0,
+                "parallelism.schedule",
+                $"The interleaved schedule needs a multiple of pipeline = {layout.Pipeline} micro-batches per rank and step; there are {training.GlobalBatchSize / parts}.");
+            Reject(
+                layout.SequenceParallel && (long)layout.MicroBatchSize * spec.Data.SequenceLength % layout.Tensor != 0,
+                "parallelism.sequence_parallel",
+                $"micro_batch_size × sequence_length = {(long)layout.MicroBatchSize * spec.Data.SequenceLength} tokens do not divide by a tensor width of {layout.Tensor}.");
             Reject(
                 training.GlobalBatchSize < 1 || training.GlobalBatchSize % parts != 0, "training.global_batch_size",
                 $"{training.GlobalBatchSize} sequences do not divide by data × micro_batch_size = {parts}.");

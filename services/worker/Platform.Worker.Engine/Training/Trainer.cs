@@ -1,5 +1,6 @@
 using Platform.Core.Gangs;
 using Platform.Core.Jobs;
+using Platform.Core.Parallelism;
 using Platform.Torch.Parallel;
 using Platform.Torch.Parallel.Layers;
 using Platform.Torch.Parallel.Parameters;
@@ -41,7 +42,7 @@ public sealed class Trainer : IDisposable
     private readonly ParallelGroups _groups;
     private readonly TokenFile _tokens;
     private readonly DataOrder _order;
-    private readonly ParallelStage _stage;
+    private readonly IReadOnlyList<ParallelStage> _chunks;
     private readonly PipelineRunner _runner;
     private readonly DataParallelExchange _exchange;
     private readonly ParallelAdamW _optimizer;
@@ -70,16 +71,16 @@ public sealed class Trainer : IDisposable
             _ => throw new ArgumentOutOfRangeException(nameof(plan)),
         };
         Parameters = new ParameterStore(
-            StageLayout.Create(plan.Model, plan.Mesh, groups.Coordinate), new ParameterStorage(types, (ZeroStage)spec.Parallelism.ZeroStage));
+            StageLayout.Create(plan.Model, plan.Mesh, groups.Coordinate, plan.Layout), new ParameterStorage(types, (ZeroStage)spec.Parallelism.ZeroStage));
         _exchange = new DataParallelExchange(groups, Parameters) { Recorder = _recorder };
-        _stage = new ParallelStage(groups, Parameters, spec.Data.SequenceLength, spec.Training.ActivationCheckpointing switch
+        _chunks = ParallelStage.CreateAll(groups, Parameters, spec.Data.SequenceLength, spec.Training.ActivationCheckpointing switch
         {
             "none" => ActivationCheckpointing.None,
             "selective" => ActivationCheckpointing.Selective,
             "full" => ActivationCheckpointing.Full,
             _ => throw new ArgumentOutOfRangeException(nameof(plan)),
         }, _exchange);
-        _runner = new PipelineRunner(groups, _stage, spec.Parallelism.Schedule, _recorder);
+        _runner = new PipelineRunner(groups, _chunks, spec.Parallelism.Schedule, PipelineExchange.Buffered, _recorder);
         var optimizer = spec.Optimizer;
         _optimizer = new ParallelAdamW(Parameters, new AdamWSettings(
             optimizer.Beta1, optimizer.Beta2, optimizer.Eps, optimizer.WeightDecay, optimizer.GradClip));
@@ -103,7 +104,7 @@ public sealed class Trainer : IDisposable
         var batch = _order.GlobalBatch(step);
         var mine = batch.AsSpan(_groups.Coordinate.Data * (batch.Length / _plan.Mesh.Data), batch.Length / _plan.Mesh.Data).ToArray();
         _exchange.BeginStep(_plan.MicroBatches);
-        var lossSum = _runner.Train(_plan.MicroBatches, i => Load(mine.AsSpan(i * micro, micro)), 1.0 / _plan.TokensPerStep);
+        var lossSum = _runner.Train(_plan.MicroBatches, micro, i => Load(mine.AsSpan(i * micro, micro)), 1.0 / _plan.TokensPerStep);
         _exchange.FinishGradients();
 
         Span<double> sums = stackalloc double[AgreedFigures + StepParts.Count];
@@ -145,7 +146,8 @@ public sealed class Trainer : IDisposable
     public void Dispose()
     {
         _exchange.Dispose();
-        _stage.Dispose();
+        foreach (var chunk in _chunks)
+            chunk.Dispose();
         Parameters.Dispose();
     }
 
@@ -171,7 +173,7 @@ public sealed class Trainer : IDisposable
 
     private MicroBatch Load(ReadOnlySpan<int> sequences)
     {
-        var length = _stage.SequenceLength;
+        var length = _plan.Spec.Data.SequenceLength;
         var (tokens, targets) = (new long[sequences.Length * length], new long[sequences.Length * length]);
         for (var i = 0; i < sequences.Length; i++)
             _tokens.Read(sequences[i], tokens.AsSpan(i * length, length), targets.AsSpan(i * length, length));
