@@ -12,7 +12,7 @@ internal static class JobsCommand
 {
     public static Command Create(CommandRunner runner) => new("jobs", "Look at jobs and steer them.")
     {
-        List(runner), Get(runner), Watch(runner), Logs(runner), Metrics(runner), Explain(runner),
+        List(runner), Get(runner), Watch(runner), Logs(runner), Metrics(runner), Explain(runner), JobFilesCommand.Trace(runner), JobFilesCommand.Report(runner),
         Steer(runner, "cancel", "Stop a job for good; its checkpoints stay.", (session, name, options) =>
             session.Jobs.CancelJobAsync(new CancelJobRequest { Name = name }, options)),
         Steer(runner, "pause", "Stop a job after a checkpoint and keep it out of the queue.", (session, name, options) =>
@@ -107,7 +107,7 @@ internal static class JobsCommand
         var id = Id();
         var after = new Option<int>("--after") { Description = "Only steps after this one.", HelpName = "STEP" };
         var command = new ExampledCommand(
-            "metrics", "Print loss, gradient norm and speed of each step.", "platform jobs metrics docs-lm-1", "platform jobs metrics docs-lm-1 -o json | jq .points[-1].loss")
+            "metrics", "Print loss, gradient norm, speed and where the time went, of each step.", "platform jobs metrics docs-lm-1", "platform jobs metrics docs-lm-1 -o json | jq .points[-1].loss")
         {
             id, after,
         };

@@ -1,4 +1,5 @@
 using System.Globalization;
+using Platform.Cli.Reports;
 using Platform.Cli.Server;
 using Platform.V1;
 
@@ -29,7 +30,7 @@ internal static class JobTables
         var table = new TextTable("FIELD", "VALUE");
         table.Add("name", job.Name);
         table.Add("state", job.StateReason.Length > 0 ? $"{Show.State(job.State)}: {job.StateReason}" : Show.State(job.State));
-        table.Add("layout", Show.Layout(job.Spec?.Parallelism));
+        table.Add("layout", Show.Layout(job.Layout ?? job.Spec?.Parallelism));
         table.Add("attempt", $"{job.Attempt} ({job.Restarts} restarts)");
         table.Add("created", $"{Show.Age(job.CreateTime, now)} ago");
         table.Add("ran", Show.RunTime(job, now));
@@ -51,22 +52,48 @@ internal static class JobTables
             table.Add($"attempt {failure.Attempt} failed", $"{failure.Message} [{failure.Reason}]");
         if (job.Failure is { } final)
             table.Add("failure", $"{final.Message} [{final.Reason}]");
+        if (job.DeviceHours > 0)
+            table.Add("device-hours", job.DeviceHours.ToString("0.####", CultureInfo.InvariantCulture) + (job.HasCost ? $", costing {Show.Cost(job.Cost)}" : ""));
+        table.Write(output, "");
+        WriteFigures(output, job);
+    }
+
+    /// <summary>Predicted beside measured.</summary>
+    private static void WriteFigures(TextWriter output, Job job)
+    {
+        var rows = FigureRows.Of(job).ToList();
+        if (rows.Count == 0)
+            return;
+        output.WriteLine();
+        var table = new TextTable("FIGURE", "PREDICTED", "MEASURED", "RATIO");
+        foreach (var (name, predicted, measured, show) in rows)
+        {
+            table.Add(
+                name, predicted > 0 ? show(predicted) : "", measured > 0 ? show(measured) : "",
+                predicted > 0 && measured > 0 ? (measured / predicted).ToString("0.00", CultureInfo.InvariantCulture) : "");
+        }
+
         table.Write(output, "");
     }
 
     /// <summary>One line per step.</summary>
     public static void WriteMetrics(TextWriter output, GetMetricsResponse metrics)
     {
-        var table = new TextTable("STEP", "LOSS", "GRAD NORM", "LR", "TOKENS/S", "SECONDS", "EVAL LOSS");
+        var table = new TextTable("STEP", "LOSS", "GRAD NORM", "LR", "TOKENS/S", "SECONDS", "EVAL LOSS", "MFU", "COMPUTE", "COMM", "BUBBLE", "DATA", "OPTIM", "CKPT");
         foreach (var point in metrics.Points)
         {
             table.Add(
                 Text(point.Step), Show.Loss(point.Loss), Show.Number(point.GradNorm), Show.Number(point.LearningRate),
-                Show.Count(point.TokensPerSecond), Show.Number(point.StepSeconds), point.HasEvalLoss ? Show.Loss(point.EvalLoss) : "-");
+                Show.Count(point.TokensPerSecond), Show.Number(point.StepSeconds), point.HasEvalLoss ? Show.Loss(point.EvalLoss) : "-",
+                point.HasModelFlopsUtilization ? (point.ModelFlopsUtilization * 100).ToString("0.0", CultureInfo.InvariantCulture) + "%" : "-",
+                Part(point.Parts?.Compute), Part(point.Parts?.Communication), Part(point.Parts?.Bubble), Part(point.Parts?.Data), Part(point.Parts?.Optimizer),
+                Part(point.Parts?.Checkpoint));
         }
 
         table.Write(output, "There are no steps yet.");
     }
+
+    private static string Part(double? seconds) => seconds is { } value ? value.ToString("0.000", CultureInfo.InvariantCulture) : "-";
 
     /// <summary>Reasons as a tree, then what would help.</summary>
     public static void WriteExplanation(TextWriter output, ExplainJobResponse explanation)

@@ -35,6 +35,9 @@ internal static class Show
         _ => count.ToString("0", CultureInfo.InvariantCulture),
     };
 
+    /// <summary>A price, in the currency of the configured prices.</summary>
+    public static string Cost(double cost) => cost.ToString(cost >= 0.01 || cost == 0 ? "0.00" : "0.0e+0", CultureInfo.InvariantCulture);
+
     /// <summary>A size, rounded: <c>1.4 GiB</c>.</summary>
     public static string Bytes(long bytes) => bytes switch
     {

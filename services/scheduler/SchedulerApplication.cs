@@ -66,6 +66,7 @@ public static class SchedulerApplication
         services.AddSingleton<JobSubmission>();
         services.AddSingleton<JobLogs>();
         services.AddSingleton<JobTraces>();
+        services.AddSingleton<JobPlanning>();
         services.AddSingleton<ModelRegistry>();
 
         // Stopped in the opposite order: the loop ends while the leadership is still held.

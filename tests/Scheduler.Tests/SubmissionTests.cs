@@ -124,6 +124,31 @@ public sealed class SubmissionTests
     }
 
     [Fact]
+    public async Task Runs_a_job_with_the_layout_that_the_planner_chooses()
+    {
+        await using var cluster = await TestCluster.StartAsync();
+        var job = await cluster.CreateAsync(cluster.Spec(parallelism: """{"auto":true}"""));
+
+        // The model is tiny and eight devices are there: every rank has it whole and an eighth of the batch.
+        Assert.True(job.Spec.Parallelism.Auto);
+        Assert.Equal((1, 1, 8, 1), (job.Layout.Tensor, job.Layout.Pipeline, job.Layout.Data, job.Layout.MicroBatchSize));
+        Assert.True(job.Predicted.BytesPerRank > 0 && job.Predicted.StepSeconds > 0 && job.Predicted.Memory.States > 0);
+        Assert.Equal(8, (await cluster.WaitForAsync(job.Name, JobState.Running)).Ranks.Count);
+        var plan = await cluster.Jobs.PlanJobAsync(new PlanJobRequest
+        {
+            Parent = "projects/default",
+            Spec = cluster.Spec(),
+            Cluster = new PlanCluster { Nodes = 2, DevicesPerNode = 8, DeviceKind = "h100" },
+            PricePerDeviceHour = 3,
+        });
+        Assert.Equal(("h100", ""), (plan.DeviceKind, plan.Infeasible));
+        Assert.True(plan.Cost > 0);
+        var refused = await Assert.ThrowsAsync<RpcException>(async () => await cluster.Jobs.PlanJobAsync(
+            new PlanJobRequest { Parent = "projects/default", Spec = cluster.Spec(), Cluster = new PlanCluster { DeviceKind = "abacus" } }));
+        Assert.Equal(3, refused.GetRpcStatus()!.GetDetail<BadRequest>()!.FieldViolations.Count);
+    }
+
+    [Fact]
     public async Task Answers_what_it_does_not_do_with_the_reason()
     {
         await using var cluster = await TestCluster.StartAsync(nodes: 1);

@@ -138,9 +138,8 @@ public static class JobSpecReader
     {
         if (SpecScalar.Text(root.Take("parallelism")) is { } word)
         {
-            root.Refuse("parallelism", word == "auto"
-                ? UnavailableFeatures.PlannedLayout
-                : $"\"{word}\" is not a layout; give tensor, pipeline and data.");
+            if (word != "auto")
+                root.Refuse("parallelism", $"\"{word}\" is not a layout; write auto, or give tensor, pipeline and data.");
             return new ParallelismSpec { Auto = word == "auto" };
         }
 

@@ -11,9 +11,6 @@ internal static class UnavailableFeatures
 {
     private sealed record Feature(string Field, Func<JsonNode, bool> IsUsed, string Message);
 
-    /// <summary>The sentence for a layout that is left to the planner.</summary>
-    public const string PlannedLayout = "A planned layout is not available yet; give tensor, pipeline and data.";
-
     /// <summary>The sentence for a job of kind CommandJob.</summary>
     public const string CommandJob = "Gangs that run a program of their own are not available yet; use TrainingJob.";
 
@@ -23,7 +20,6 @@ internal static class UnavailableFeatures
         new("model.from", Given, "Continuing from a model is not available yet; give the model's shape instead (hidden_size, num_hidden_layers, …)."),
         new("model.vocab_size", Given, "Setting the vocabulary here is not available yet; it follows from data.tokenizer."),
         new("data.mixture", Given, "Weighted mixtures are not available yet; list the files under data.source."),
-        new("parallelism.auto", On, PlannedLayout),
         new("lora", Given, "LoRA is not available yet; remove this section to train every weight."),
         new("resources.device", Is("cuda"), "CUDA devices are not available yet; use cpu."),
         new("resources.spot", Is("allowed"), "Spot nodes are not available yet; use forbidden or remove the key."),
@@ -57,8 +53,6 @@ internal static class UnavailableFeatures
     }
 
     private static bool Given(JsonNode value) => value is not JsonObject { Count: 0 };
-
-    private static bool On(JsonNode value) => SpecScalar.Flag(value) == true;
 
     private static Func<JsonNode, bool> Above(long limit) => value => SpecScalar.Integer(value) > limit;
 

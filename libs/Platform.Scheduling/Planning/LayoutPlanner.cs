@@ -1,159 +1,232 @@
+using System.Globalization;
 using Platform.Core.Jobs;
 using Platform.Core.Models;
-using Platform.Scheduling.Cycle;
 
 namespace Platform.Scheduling.Planning;
 
-/// <summary>What a layout costs.</summary>
-/// <param name="Parameters">Weights of the model; 0 when its shape is not known.</param>
-/// <param name="BytesPerRank">Bytes of the fullest rank: weights, gradients, optimizer state and activations.</param>
-/// <param name="BubbleFraction">Share of a step in which a stage waits.</param>
-/// <param name="CommunicationBytesPerStep">Bytes that the busiest rank sends in a step.</param>
-/// <param name="TotalFlops">Floating-point operations of the whole job.</param>
-/// <param name="Notes">What was assumed.</param>
-public sealed record LayoutForecast(
-    long Parameters, long BytesPerRank, double BubbleFraction, long CommunicationBytesPerStep, double TotalFlops, IReadOnlyList<string> Notes);
-
 /// <summary>
-/// Predicts what a layout costs and chooses one. Formulas: states per parameter after Megatron-LM's distributed optimizer
-/// notes (bf16 with fp32 gradients and masters 18 bytes, all fp32 16); activations after Korthikanti et al. 2022
-/// (arXiv 2205.05198, table 2); bubble (p − 1)/(v·m + p − 1); FLOPs per token 6N + 6·L·h·s (causal attention).
+/// Chooses how a job is split, and says what that costs. Model parallelism is as small as the states of the model allow
+/// without sharding them over data, tensor before pipeline, tensor groups inside a node (Narayanan et al. 2021, takeaways 1
+/// to 3): such a layout runs at any data-parallel width. Sharding of states, recomputation and micro-batch are then those of
+/// the least time per step. A model that is too large for that takes the fastest layout that fits at all.
 /// </summary>
 public static class LayoutPlanner
 {
-    private const int BytesVocabulary = 257;
+    private const int ShownAlternatives = 6;
+    private const int ShownRejected = 12;
 
-    /// <summary>Widths for a job that leaves them open: the least model parallelism that fits, then as much data parallelism as divides the batch.</summary>
-    public static ParallelismSpec Choose(TrainingJobSpec job, ClusterSnapshot cluster)
+    // Predictions closer than this are equal; the simpler layout wins.
+    private const double Tie = 1.02;
+
+    // More model parallelism than is needed must be this much faster.
+    private const double WorthMoreModelRanks = 0.7;
+
+    private static readonly string[] Recomputations = ["none", "selective", "full"];
+
+    /// <summary>What the job's own layout costs.</summary>
+    /// <param name="job">A job with its widths given.</param>
+    /// <param name="model">Shape of its model.</param>
+    /// <param name="cluster">Devices.</param>
+    /// <param name="isAvailable">Whether the engine can run a job with its layout resolved; other layouts are compared only if it can.</param>
+    /// <param name="notes">What was assumed.</param>
+    public static LayoutPlan Predict(
+        TrainingJobSpec job, ModelConfig model, PlannedCluster cluster, Func<TrainingJobSpec, bool> isAvailable, IReadOnlyList<string> notes)
     {
-        var nodes = cluster.Nodes.Where(node => node.Devices.Any(device => device.Kind == job.Resources.Device)).ToList();
-        int largestNode = nodes.Count == 0 ? 1 : nodes.Max(node => node.Devices.Count(device => device.Kind == job.Resources.Device));
-        int devices = Math.Max(1, nodes.Sum(node => node.Devices.Count(device => device.Kind == job.Resources.Device)));
-        long memory = nodes.Count == 0 ? long.MaxValue : nodes.SelectMany(node => node.Devices).Where(device => device.Kind == job.Resources.Device).Min(device => device.MemoryBytes);
-        int batch = job.Training.GlobalBatchSize, layers = Math.Max(1, job.Model.NumHiddenLayers);
-        ParallelismSpec? best = null;
-        foreach (int tensor in Powers(largestNode).Where(tensor => Math.Max(1, job.Model.NumKeyValueHeads) % tensor == 0))
+        ArgumentNullException.ThrowIfNull(job);
+        ArgumentNullException.ThrowIfNull(cluster);
+        var chosen = LayoutCandidates.Cost(job, model, cluster);
+        var candidates = new LayoutCandidates(job, model, cluster, isAvailable);
+        var all = candidates.All();
+        bool fits = Fits(chosen, cluster);
+        return new LayoutPlan(
+            job, model, cluster, chosen, fits ? "" : WhyNot(chosen, cluster, all), "", Alternatives(chosen, all, cluster),
+            Rejected(chosen, all, cluster, candidates), notes);
+    }
+
+    /// <summary>A layout for a job that leaves it open.</summary>
+    /// <param name="job">The job.</param>
+    /// <param name="model">Shape of its model.</param>
+    /// <param name="cluster">Devices.</param>
+    /// <param name="isAvailable">Whether the engine can run a job with its layout resolved.</param>
+    /// <param name="notes">What was assumed.</param>
+    /// <returns>The plan; when nothing fits, the smallest layout and why.</returns>
+    public static LayoutPlan Choose(
+        TrainingJobSpec job, ModelConfig model, PlannedCluster cluster, Func<TrainingJobSpec, bool> isAvailable, IReadOnlyList<string> notes)
+    {
+        ArgumentNullException.ThrowIfNull(job);
+        ArgumentNullException.ThrowIfNull(model);
+        ArgumentNullException.ThrowIfNull(cluster);
+        var candidates = new LayoutCandidates(job, model, cluster, isAvailable);
+        var all = candidates.All();
+        if (all.Count == 0)
         {
-            foreach (int pipeline in Powers(Math.Min(layers, devices / tensor)))
+            var alone = LayoutCandidates.Cost(job with { Parallelism = new ParallelismSpec() }, model, cluster);
+            return new LayoutPlan(
+                job with { Parallelism = alone.Layout }, model, cluster, alone, "No layout that the engine has suits this model and cluster.", "", [],
+                Rejected(alone, all, cluster, candidates), notes);
+        }
+
+        var fitting = all.Where(candidate => Fits(candidate, cluster)).ToList();
+        var whole = fitting.Where(candidate => Unsharded(job, model, candidate) <= cluster.UsableBytes).ToList();
+        var (chosen, reason) = (fitting.Count, whole.Count) switch
+        {
+            (0, _) => (all.OrderBy(candidate => candidate.Memory.Total).First(), ""),
+            (_, 0) => (Fastest(fitting), WhySharded(job, model, cluster, all)),
+            _ => (Smallest(whole), ""),
+        };
+        if (whole.Count > 0)
+        {
+            reason = WhyChosen(job, model, chosen, cluster);
+        }
+
+        var resolved = job with
+        {
+            Parallelism = chosen.Layout,
+            Training = job.Training with { ActivationCheckpointing = chosen.Recomputation },
+        };
+        return new LayoutPlan(
+            resolved, model, cluster, chosen, fitting.Count > 0 ? "" : WhyNot(chosen, cluster, all), reason, Alternatives(chosen, all, cluster),
+            Rejected(chosen, all, cluster, candidates), notes);
+    }
+
+    private static bool Fits(PlannedLayout candidate, PlannedCluster cluster) =>
+        candidate.Memory.Total <= cluster.UsableBytes && candidate.Layout.WorldSize <= cluster.Devices;
+
+    private static long Unsharded(TrainingJobSpec job, ModelConfig model, PlannedLayout candidate) =>
+        new MemoryModel(job with { Parallelism = candidate.Layout }, model).UnshardedStates();
+
+    private static PlannedLayout Smallest(List<PlannedLayout> candidates)
+    {
+        // Fewer stages before fewer tensor ranks: a tensor group has no bubble.
+        PlannedLayout? chosen = null;
+        foreach (var group in candidates.GroupBy(candidate => (candidate.ModelRanks, candidate.Layout.Pipeline)).OrderBy(group => group.Key))
+        {
+            var best = Fastest(group);
+            if (chosen is null || (best.ModelRanks > chosen.ModelRanks && best.Step.Seconds < WorthMoreModelRanks * chosen.Step.Seconds))
             {
-                int data = Enumerable.Range(1, devices / (tensor * pipeline)).Last(width => batch % width == 0);
-                int micro = Enumerable.Range(1, Math.Min(8, batch / data)).Last(size => batch / data % size == 0 && (pipeline == 1 || batch / data / size >= Math.Min(pipeline, batch / data)));
-                var layout = new ParallelismSpec { Tensor = tensor, Pipeline = pipeline, Data = data, MicroBatchSize = micro };
-                if (Predict(job with { Parallelism = layout }, null).BytesPerRank <= memory
-                    && (best is null || tensor * pipeline < best.Tensor * best.Pipeline))
-                {
-                    best = layout;
-                }
+                chosen = best;
             }
         }
 
-        return best ?? new ParallelismSpec { Data = Enumerable.Range(1, devices).Last(width => batch % width == 0) };
+        return chosen ?? throw new InvalidOperationException("There is at least one candidate.");
     }
 
-    /// <summary>What the job's layout costs.</summary>
-    /// <param name="job">A job with its widths resolved.</param>
-    /// <param name="known">Shape of the model it continues from; null to read it from the job.</param>
-    public static LayoutForecast Predict(TrainingJobSpec job, ModelConfig? known)
+    private static PlannedLayout Fastest(IEnumerable<PlannedLayout> candidates)
     {
-        var notes = new List<string>();
-        var model = known ?? ShapeOf(job, notes);
-        if (model is null)
+        var all = candidates.ToList();
+        double limit = all.Min(candidate => candidate.Step.Seconds) * Tie;
+        return all.Where(candidate => candidate.Step.Seconds <= limit)
+            .OrderBy(candidate => candidate.Layout.ZeroStage).ThenBy(candidate => Array.IndexOf(Recomputations, candidate.Recomputation))
+            .ThenBy(candidate => candidate.ModelRanks).ThenBy(candidate => candidate.Step.Seconds).First();
+    }
+
+    private static List<PlannedLayout> Alternatives(PlannedLayout chosen, IReadOnlyList<PlannedLayout> all, PlannedCluster cluster) =>
+    [
+        .. all.Where(candidate => Fits(candidate, cluster))
+            .GroupBy(candidate => (candidate.Layout.Tensor, candidate.Layout.Pipeline, candidate.Layout.ZeroStage))
+            .Where(group => group.Key != (chosen.Layout.Tensor, chosen.Layout.Pipeline, chosen.Layout.ZeroStage))
+            .Select(Fastest).OrderBy(candidate => candidate.Step.Seconds).Take(ShownAlternatives)
+            .Select(candidate => candidate with { Reason = Compare(candidate, chosen) }),
+    ];
+
+    private static string Compare(PlannedLayout candidate, PlannedLayout chosen)
+    {
+        double ratio = candidate.Step.Seconds / chosen.Step.Seconds;
+        string speed = ratio switch
         {
-            return new LayoutForecast(0, 0, BubbleOf(job), 0, 0, ["The model to continue from cannot be read here, so nothing that depends on its shape is predicted."]);
+            < 0.99 => Invariant($"{(1 - ratio) * 100:0} % less time per step"),
+            > 1.01 => Invariant($"{(ratio - 1) * 100:0} % more time per step"),
+            _ => "as fast",
+        };
+        return candidate.ModelRanks < chosen.ModelRanks && candidate.Layout.ZeroStage > 0
+            ? $"{speed}; it fits only as long as states are sharded over a data-parallel width near {candidate.Layout.Data}"
+            : candidate.ModelRanks > chosen.ModelRanks ? $"{speed}; it splits the model further than its states need" : speed;
+    }
+
+    private static List<PlannedLayout> Rejected(
+        PlannedLayout chosen, IReadOnlyList<PlannedLayout> all, PlannedCluster cluster, LayoutCandidates candidates)
+    {
+        var tooLarge = all.GroupBy(candidate => (candidate.Layout.Tensor, candidate.Layout.Pipeline, candidate.Layout.ZeroStage))
+            .Select(group => group.MinBy(candidate => candidate.Memory.Total) ?? chosen).Where(candidate => !Fits(candidate, cluster))
+            .OrderBy(candidate => candidate.Memory.Total)
+            .Select(candidate => candidate with { Reason = Needs(candidate, cluster) });
+        var refused = candidates.RefusedWidths.Select(width => new PlannedLayout(
+            new ParallelismSpec { Tensor = width.Tensor }, "", default, chosen.Step with { Seconds = 0, CommunicationBytes = 0, BubbleFraction = 0, ModelFlopsUtilization = 0 }, width.Reason));
+        return [.. refused, .. tooLarge.Take(ShownRejected)];
+    }
+
+    private static string WhyChosen(TrainingJobSpec job, ModelConfig model, PlannedLayout chosen, PlannedCluster cluster)
+    {
+        long states = new MemoryModel(job with { Parallelism = new ParallelismSpec() }, model).UnshardedStates();
+        string all = $"Weights, gradients and optimizer state are {Size(states)}";
+        return chosen.ModelRanks == 1
+            ? $"{all} and fit one device ({Size(cluster.UsableBytes)} usable), so every rank has the whole model and its own data."
+            : $"{all}; {Size(cluster.UsableBytes)} of a device are usable, so at least {chosen.ModelRanks} ranks must share a copy of the model: {Words(chosen.Layout)}.";
+    }
+
+    private static string WhySharded(TrainingJobSpec job, ModelConfig model, PlannedCluster cluster, IReadOnlyList<PlannedLayout> all)
+    {
+        long least = all.Min(candidate => Unsharded(job, model, candidate));
+        return $"Even split over every device, a whole copy of weights, gradients and optimizer state takes {Size(least)} per rank and {Size(cluster.UsableBytes)} are usable, so they are sharded over the data-parallel ranks as well.";
+    }
+
+    private static string WhyNot(PlannedLayout chosen, PlannedCluster cluster, IReadOnlyList<PlannedLayout> all)
+    {
+        string wrong = chosen.Layout.WorldSize > cluster.Devices
+            ? $"{Words(chosen.Layout)} needs {chosen.Layout.WorldSize} devices; there are {cluster.Devices}."
+            : $"{Words(chosen.Layout)} does not fit: {Needs(chosen, cluster)}";
+        var fitting = all.Where(candidate => Fits(candidate, cluster)).ToList();
+        if (fitting.Count == 0)
+        {
+            var least = all.Count > 0 ? all.MinBy(candidate => candidate.Memory.Total) ?? chosen : chosen;
+            return $"{wrong} No layout fits these {cluster.Devices} devices: the smallest, {Words(least.Layout)} with recomputation {least.Recomputation}, needs {Size(least.Memory.Total)} per rank.";
         }
 
-        var layout = job.Parallelism;
-        double t = layout.Tensor, p = layout.Pipeline, d = layout.Data, b = layout.MicroBatchSize;
-        double s = job.Data.SequenceLength, h = model.HiddenSize, a = model.NumAttentionHeads, v = model.VocabSize;
-        long parameters = model.ParameterCount;
-        int microBatches = MicroBatches(job);
-
-        double perRank = ParametersOfFullestStage(model, layout.Pipeline) / t;
-        double stateBytes = job.Training.Precision switch
+        // The simplest of each family: tensor only, sharded states only, and stages.
+        var remedies = new[]
         {
-            Precision.BFloat16 => layout.ZeroStage >= 1 ? 6 + (12 / d) : 18,
-            Precision.Float32 => layout.ZeroStage >= 1 ? 8 + (8 / d) : 16,
-            _ => layout.ZeroStage >= 1 ? 16 + (16 / d) : 32,
+            fitting.Where(each => each.Layout is { Pipeline: 1, ZeroStage: 0 }).OrderBy(each => each.Layout.Tensor).ThenBy(each => each.Step.Seconds).FirstOrDefault(),
+            fitting.Where(each => each.Layout is { Pipeline: 1, ZeroStage: > 0 }).OrderBy(each => each.Layout.Tensor).ThenBy(each => each.Layout.ZeroStage)
+                .ThenBy(each => each.Step.Seconds).FirstOrDefault(),
+            fitting.Where(each => each.Layout.Pipeline > 1).OrderBy(each => each.Step.Seconds).FirstOrDefault(),
         };
-        double width = job.Training.Precision switch { Precision.BFloat16 => 1, Precision.Float32 => 2, _ => 4 };
-        double sharded = layout.SequenceParallel ? t : 1;
-        double mlp = 4.0 * model.IntermediateSize / h;
-        double perLayer = job.Training.ActivationCheckpointing switch
+        return $"{wrong} What fits: {string.Join("; ", remedies.OfType<PlannedLayout>().Select(each => $"{Words(each.Layout)}, {Size(each.Memory.Total)} per rank{Extra(each)}"))}.";
+    }
+
+    private static string Extra(PlannedLayout layout) =>
+        (layout.Recomputation == "none" ? "" : $" with activation_checkpointing: {layout.Recomputation}")
+        + (layout.Layout.Pipeline > 1 ? Invariant($" and a bubble of {layout.Step.BubbleFraction * 100:0.#} %") : "");
+
+    private static string Needs(PlannedLayout layout, PlannedCluster cluster)
+    {
+        long rest = layout.Memory.Total - layout.Memory.States;
+        return $"{Size(layout.Memory.Total)} per rank ({Size(layout.Memory.States)} of weights, gradients and optimizer state, {Size(rest)} of activations and buffers); {Size(cluster.UsableBytes)} are usable.";
+    }
+
+    private static string Words(ParallelismSpec layout)
+    {
+        var words = new List<string>();
+        if (layout.Tensor > 1)
         {
-            "full" => 2 * s * b * h / sharded,
-            "selective" => s * b * h * ((10 / sharded) + ((8 + mlp) / t)),
-            _ => s * b * h * ((10 / sharded) + ((8 + mlp + (5 * a * s / h)) / t)),
-        };
-        double inFlight = layout.Schedule == PipelineSchedule.GPipe ? microBatches : Math.Min(microBatches, p);
-        double activations = width * ((perLayer * Math.Ceiling(model.NumHiddenLayers / p) * inFlight) + (4 * s * b * v / t));
-
-        double element = job.Training.Precision switch { Precision.BFloat16 => 2, Precision.Float32 => 4, _ => 8 };
-        double tensorBytes = element * 8 * b * s * h * (t - 1) / t * Math.Ceiling(model.NumHiddenLayers / p) * microBatches;
-        double pipelineBytes = p > 1 ? element * 2 * b * s * h * microBatches : 0;
-        double dataBytes = (job.Training.Precision == Precision.Float64 ? 8 : 4) * 2 * perRank * (d - 1) / d;
-
-        double tokens = (double)job.Training.Steps * job.Training.GlobalBatchSize * s;
-        double flops = tokens * ((6.0 * parameters) + (6 * model.NumHiddenLayers * h * s));
-        return new LayoutForecast(
-            parameters, (long)((stateBytes * perRank) + activations), BubbleOf(job), (long)(tensorBytes + pipelineBytes + dataBytes), flops, notes);
-    }
-
-    private static double BubbleOf(TrainingJobSpec job)
-    {
-        double p = job.Parallelism.Pipeline, m = MicroBatches(job) * Math.Max(1, job.Parallelism.VirtualStages);
-        return (p - 1) / (m + p - 1);
-    }
-
-    private static int MicroBatches(TrainingJobSpec job) =>
-        Math.Max(1, job.Training.GlobalBatchSize / (job.Parallelism.Data * job.Parallelism.MicroBatchSize));
-
-    private static double ParametersOfFullestStage(ModelConfig model, int pipeline)
-    {
-        double embedding = (double)model.VocabSize * model.HiddenSize;
-        double layers = model.ParameterCount - (embedding * (model.TieWordEmbeddings ? 1 : 2));
-        double perStage = layers * Math.Ceiling((double)model.NumHiddenLayers / pipeline) / model.NumHiddenLayers;
-        return pipeline == 1 ? model.ParameterCount : perStage + embedding;
-    }
-
-    private static ModelConfig? ShapeOf(TrainingJobSpec job, List<string> notes)
-    {
-        var shape = job.Model;
-        if (shape.From is not null || shape.NumAttentionHeads == 0)
-        {
-            return null;
+            words.Add($"tensor {layout.Tensor}");
         }
 
-        int vocabulary = job.Data.Tokenizer switch
+        if (layout.Pipeline > 1)
         {
-            TokenizerSpec.TrainBpe bpe => bpe.VocabSize,
-            TokenizerSpec.Bytes => BytesVocabulary,
-            _ => 32_000,
-        };
-        if (job.Data.Tokenizer is TokenizerSpec.Directory)
-        {
-            notes.Add($"The tokenizer's vocabulary is taken to be {vocabulary} tokens.");
+            words.Add($"pipeline {layout.Pipeline}");
         }
 
-        return new ModelConfig
+        if (layout.Data > 1 || words.Count == 0)
         {
-            Architecture = shape.Architecture,
-            VocabSize = vocabulary,
-            HiddenSize = shape.HiddenSize,
-            IntermediateSize = shape.IntermediateSize,
-            NumHiddenLayers = shape.NumHiddenLayers,
-            NumAttentionHeads = shape.NumAttentionHeads,
-            NumKeyValueHeads = shape.NumKeyValueHeads,
-            HeadDim = shape.HeadDim ?? (shape.HiddenSize / shape.NumAttentionHeads),
-            MaxPositionEmbeddings = shape.MaxPositionEmbeddings,
-            TieWordEmbeddings = shape.TieWordEmbeddings,
-        };
+            words.Add($"data {layout.Data}");
+        }
+
+        return (layout.ZeroStage > 0 ? $"zero_stage {layout.ZeroStage} with " : "") + string.Join(" × ", words);
     }
 
-    private static IEnumerable<int> Powers(int limit)
-    {
-        for (int power = 1; power <= Math.Max(1, limit); power *= 2)
-        {
-            yield return power;
-        }
-    }
+    private static string Size(long bytes) => bytes >= 1L << 30
+        ? Invariant($"{bytes / (double)(1L << 30):0.0} GiB")
+        : Invariant($"{bytes / (double)(1L << 20):0.0} MiB");
+
+    private static string Invariant(FormattableString text) => text.ToString(CultureInfo.InvariantCulture);
 }

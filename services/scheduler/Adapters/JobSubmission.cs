@@ -9,7 +9,6 @@ using Platform.Scheduler.Data;
 using Platform.Scheduler.Grpc;
 using Platform.Scheduling.Cycle;
 using Platform.Scheduling.Gangs;
-using Platform.Scheduling.Planning;
 using Platform.V1;
 
 namespace Platform.Scheduler.Adapters;
@@ -23,7 +22,7 @@ internal sealed record CheckedJob(TrainingJobSpec Written, TrainingJobSpec Workl
 }
 
 /// <summary>Reads and checks what someone wants to run.</summary>
-internal sealed class JobSubmission(IDbContextFactory<SchedulerDbContext> factory, ControlView view, SchedulerOptions options, ArtifactOptions artifacts)
+internal sealed class JobSubmission(IDbContextFactory<SchedulerDbContext> factory, ControlView view, SchedulerOptions options, ArtifactOptions artifacts, JobPlanning planning)
 {
     /// <summary>Reads a job; throws everything that is wrong with it at once, or why no cluster could hold it.</summary>
     public async Task<CheckedJob> CheckAsync(string project, JobSpec? spec, string requestId, bool mustFit, CancellationToken cancellationToken)
@@ -64,7 +63,7 @@ internal sealed class JobSubmission(IDbContextFactory<SchedulerDbContext> factor
 
         if (workload.Parallelism.Auto)
         {
-            workload = workload with { Parallelism = LayoutPlanner.Choose(workload, view.Now.Cluster) };
+            workload = mustFit ? planning.Resolve(workload) : planning.Plan(workload, null, null)?.Job ?? workload;
         }
 
         if (mustFit)

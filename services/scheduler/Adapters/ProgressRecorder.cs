@@ -8,7 +8,7 @@ namespace Platform.Scheduler.Adapters;
 internal static class ProgressRecorder
 {
     /// <summary>Adds a report to the batch; false when its attempt is over.</summary>
-    public static bool Record(GangProgressReport report, ControlContext control)
+    public static bool Record(GangProgressReport report, ControlContext control, JobPlanning planning)
     {
         if (control.Plane.Find(report.Gang) is not { Kind: WorkloadKind.Training, IsActive: true } gang || gang.Attempt?.Number != report.Attempt)
         {
@@ -29,6 +29,10 @@ internal static class ProgressRecorder
             SchedulerMetrics.TrainingTokensPerSecond.WithLabels(job).Set(last.TokensPerSecond);
             SchedulerMetrics.TrainingStep.WithLabels(job).Set(last.Step);
             SchedulerMetrics.ObserveFigures(job, report.Points);
+            if (report.Points.LastOrDefault(point => point.Measurement is not null)?.Measurement is { } measured)
+            {
+                planning.Observe(gang.Shape.DeviceKind, gang.Shape.Mesh.WorldSize, measured);
+            }
         }
 
         control.Write((db, cancellationToken) => StoreAsync(db, job, report, cancellationToken));

@@ -9,7 +9,7 @@ namespace Platform.Scheduler.Adapters;
 /// hints, so failing to process one is not an error: the lease call says it again.
 /// </summary>
 internal sealed partial class ReportReceiver(
-    IMessageBus bus, Leadership leadership, ControlLoop loop, TimeProvider time, ILogger<ReportReceiver> logger) : BackgroundService
+    IMessageBus bus, Leadership leadership, ControlLoop loop, JobPlanning planning, TimeProvider time, ILogger<ReportReceiver> logger) : BackgroundService
 {
     private const string Queue = "scheduler-reports";
 
@@ -59,7 +59,7 @@ internal sealed partial class ReportReceiver(
     }, cancellationToken);
 
     private Task ReceiveAsync(GangProgressed message, CancellationToken cancellationToken) =>
-        TryAsync(control => ProgressRecorder.Record(message.Report, control), cancellationToken);
+        TryAsync(control => ProgressRecorder.Record(message.Report, control, planning), cancellationToken);
 
     private async Task TryAsync(Func<ControlContext, bool> work, CancellationToken cancellationToken)
     {

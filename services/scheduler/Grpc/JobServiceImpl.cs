@@ -16,7 +16,7 @@ namespace Platform.Scheduler.Grpc;
 
 /// <summary>Jobs, as their owners see them.</summary>
 internal sealed class JobServiceImpl(
-    ControlLoop loop, JobReader jobs, JobSubmission submission, JobLogs logs, JobTraces traces, ChangeFeed feed, ControlView view) : JobService.JobServiceBase
+    ControlLoop loop, JobReader jobs, JobSubmission submission, JobPlanning planning, JobLogs logs, JobTraces traces, ChangeFeed feed, ControlView view) : JobService.JobServiceBase
 {
     private static readonly System.Diagnostics.ActivitySource Source = new("Platform.Scheduler");
 
@@ -37,6 +37,7 @@ internal sealed class JobServiceImpl(
             return new Job { Spec = JobMessages.Parse<JobSpec>(spec), State = JobState.Unspecified };
         }
 
+        string? predicted = planning.Plan(job.Workload, null, null) is { } plan ? PlanJson.Figures(plan).ToJsonString() : null;
         string? trace = TraceContext.Current;
         string id = await loop.RunAsync(
             async control =>
@@ -55,6 +56,7 @@ internal sealed class JobServiceImpl(
                     Uid = Guid.NewGuid().ToString(),
                     Sequence = control.NextSequence(),
                     Spec = spec,
+                    Predicted = predicted,
                     CreatedUnixMs = now,
                 });
                 if (request.RequestId.Length > 0)
@@ -185,30 +187,19 @@ internal sealed class JobServiceImpl(
     public override async Task<PlanJobResponse> PlanJob(PlanJobRequest request, ServerCallContext context)
     {
         string project = Requests.Project(request.Parent);
-        var job = await submission.CheckAsync(project, request.Spec, "", mustFit: false, context.CancellationToken);
-        var shape = job.Workload.Model.From is { } from ? ModelDirectories.ConfigOf(from) : null;
-        var plan = LayoutPlanner.Predict(job.Workload, shape);
-        var response = new PlanJobResponse
+        if (request.HasPricePerDeviceHour && !(request.PricePerDeviceHour >= 0))
         {
-            Layout = new Platform.V1.ParallelismSpec
-            {
-                Auto = job.Written.Parallelism.Auto,
-                Tensor = job.Workload.Parallelism.Tensor,
-                Pipeline = job.Workload.Parallelism.Pipeline,
-                Data = job.Workload.Parallelism.Data,
-                MicroBatchSize = job.Workload.Parallelism.MicroBatchSize,
-                VirtualStages = job.Workload.Parallelism.VirtualStages,
-                SequenceParallel = job.Workload.Parallelism.SequenceParallel,
-                ZeroStage = job.Workload.Parallelism.ZeroStage,
-            },
-            Parameters = plan.Parameters,
-            BytesPerRank = plan.BytesPerRank,
-            BubbleFraction = plan.BubbleFraction,
-            CommunicationBytesPerStep = plan.CommunicationBytesPerStep,
-            TotalFlops = plan.TotalFlops,
-        };
-        response.Notes.AddRange(plan.Notes);
-        if (Scheduling.Cycle.Feasibility.Check(view.Now.Cluster, job.Shape) is { } reason)
+            throw new InvalidRequestException("price_per_device_hour", $"Expected 0 or more, found {request.PricePerDeviceHour}.");
+        }
+
+        var job = await submission.CheckAsync(project, request.Spec, "", mustFit: false, context.CancellationToken);
+        var plan = planning.Plan(
+            request.Cluster is null ? job.Workload : job.Workload with { Parallelism = job.Written.Parallelism },
+            request.Cluster, request.HasPricePerDeviceHour ? request.PricePerDeviceHour : null);
+        var response = plan is null
+            ? new PlanJobResponse { Notes = { "The shape of the model or of the cluster is not known here, so nothing is predicted." } }
+            : JobMessages.Parse<PlanJobResponse>(PlanJson.Response(plan).ToJsonString());
+        if (request.Cluster is null && !job.Workload.Parallelism.Auto && Scheduling.Cycle.Feasibility.Check(view.Now.Cluster, job.Shape) is { } reason)
         {
             response.Notes.Add($"It would be refused: {reason.Message}");
         }

@@ -158,4 +158,28 @@ public sealed class JobsTests
         Assert.Contains("memory per rank                1.5 GiB", run.OutputLines);
         Assert.Equal("Note: a note", run.OutputLines[^1]);
     }
+
+    [Fact]
+    public async Task Plans_for_a_cluster_that_does_not_exist_without_a_server()
+    {
+        using var cli = new CommandLine("http://localhost:1");
+        cli.Write("job.yaml", """
+            kind: TrainingJob
+            name: big
+            model: { architecture: llama, hidden_size: 5120, intermediate_size: 13824, num_hidden_layers: 40, num_attention_heads: 40, num_key_value_heads: 8 }
+            data: { source: [corpus], tokenizer: { train: bpe, vocab_size: 32000 }, sequence_length: 2048 }
+            parallelism: auto
+            training: { steps: 100, global_batch_size: 64 }
+            """);
+
+        var chosen = await cli.RunAsync("plan", "job.yaml", "--nodes", "1", "--devices-per-node", "8", "--device-kind", "a100", "--device-memory", "40GiB", "--price", "2.5");
+        var given = await cli.RunAsync("plan", "job.yaml", "--set", "parallelism={tensor: 4, data: 2}", "--device-kind", "a100", "--device-memory", "40GiB");
+
+        Assert.Equal((0, ""), (chosen.Code, chosen.Error));
+        Assert.Contains("layout (tensor×pipeline×data)    8×1×1", chosen.OutputLines);
+        Assert.Contains(chosen.OutputLines, line => line.StartsWith("cost ", StringComparison.Ordinal));
+        Assert.Contains(chosen.OutputLines, line => line.StartsWith("Why: Weights, gradients and optimizer state are", StringComparison.Ordinal));
+        Assert.Equal(1, given.Code);
+        Assert.Contains(given.OutputLines, line => line.StartsWith("It does not fit.", StringComparison.Ordinal) && line.Contains("zero_stage 3 with data 8", StringComparison.Ordinal));
+    }
 }

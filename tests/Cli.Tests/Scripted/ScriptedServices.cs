@@ -28,6 +28,9 @@ internal sealed class ScriptedJobs(Script script) : JobService.JobServiceBase
     public override Task WatchJob(WatchJobRequest request, IServerStreamWriter<WatchJobResponse> responseStream, ServerCallContext context) =>
         script.StreamAsync(request, responseStream, context);
 
+    public override Task GetTrace(GetTraceRequest request, IServerStreamWriter<GetTraceResponse> responseStream, ServerCallContext context) =>
+        script.StreamAsync(request, responseStream, context);
+
     public override Task StreamLogs(StreamLogsRequest request, IServerStreamWriter<StreamLogsResponse> responseStream, ServerCallContext context) =>
         script.StreamAsync(request, responseStream, context);
 }

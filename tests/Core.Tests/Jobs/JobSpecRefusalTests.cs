@@ -106,8 +106,6 @@ public sealed class JobSpecRefusalTests
 
     [Theory]
     [InlineData("kind", "\"CommandJob\"")]
-    [InlineData("parallelism", "\"auto\"")]
-    [InlineData("parallelism.auto", "true")]
     [InlineData("model.vocab_size", "4096")]
     [InlineData("data.mixture", "{\"a\":1}")]
     [InlineData("lora", "{\"rank\":16}")]
@@ -173,6 +171,14 @@ public sealed class JobSpecRefusalTests
             violation.ToString());
         Assert.True(JobInputs.Accepted(JobInputs.With(
             ("parallelism", """{"tensor":4,"micro_batch_size":2,"sequence_parallel":true}"""), ("data.sequence_length", "34"))).Parallelism.SequenceParallel);
+    }
+
+    [Fact]
+    public void Accepts_a_layout_that_is_left_open_in_either_form()
+    {
+        Assert.True(JobInputs.Accepted(JobInputs.With(("parallelism", "\"auto\""))).Parallelism.Auto);
+        Assert.True(JobInputs.Accepted(JobInputs.With(("parallelism", "{\"auto\":true}"))).Parallelism.Auto);
+        Assert.Contains("write auto", JobInputs.RefusedOnce(JobInputs.With(("parallelism", "\"best\""))).Message, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -1,0 +1,180 @@
+using Platform.Core.Jobs;
+using Platform.Core.Models;
+
+namespace Platform.Scheduling.Planning;
+
+/// <summary>Live tensor bytes of a rank by what they hold.</summary>
+/// <param name="States">Weights, gradients and optimizer state.</param>
+/// <param name="Activations">What forwards keep for their backwards, of all micro-batches in flight.</param>
+/// <param name="Logits">Logits and their gradient, where they make up the peak.</param>
+/// <param name="Buffers">What lives within a layer or an update only.</param>
+public readonly record struct MemoryForecast(long States, long Activations, long Logits, long Buffers)
+{
+    /// <summary>All of it.</summary>
+    public long Total => States + Activations + Logits + Buffers;
+}
+
+/// <summary>
+/// Predicts the live tensor bytes of the fullest rank at their highest, tensor by tensor as the engine keeps them. States per
+/// weight: bf16 with fp32 gradients, masters and moments 18 bytes, ZeRO-1 <c>6 + 12/d</c>, ZeRO-3 <c>18/d</c> and what is
+/// gathered; all fp32 16, <c>8 + 8/d</c>, <c>16/d</c> (Megatron-LM's distributed optimizer notes; Rajbhandari et al. 2020).
+/// Activations follow Korthikanti et al. 2022 (arXiv 2205.05198), section 4, without the terms of dropout and of stored
+/// attention scores, and with those of a gated MLP and grouped heads.
+/// </summary>
+/// <param name="job">The job, its layout resolved.</param>
+/// <param name="model">Shape of its model.</param>
+public sealed class MemoryModel(TrainingJobSpec job, ModelConfig model)
+{
+    private const long NormChunkElements = 4 << 20;
+
+    private readonly ParallelismSpec _layout = job.Parallelism;
+    private readonly double _tensor = job.Parallelism.Tensor;
+    private readonly double _sharded = job.Parallelism.SequenceParallel ? job.Parallelism.Tensor : 1;
+    private readonly double _tokens = (double)job.Parallelism.MicroBatchSize * job.Data.SequenceLength;
+    private readonly double _element = job.Training.Precision switch { Precision.BFloat16 => 2, Precision.Float32 => 4, _ => 8 };
+    private readonly double _master = job.Training.Precision == Precision.Float64 ? 8 : 4;
+
+    private double Hidden => model.HiddenSize;
+
+    private double Query => (double)model.NumAttentionHeads * model.HeadDim / _tensor;
+
+    private double KeyValue => (double)model.NumKeyValueHeads * model.HeadDim / _tensor;
+
+    private double Inner => model.IntermediateSize / _tensor;
+
+    private double VocabularyRows => Math.Ceiling(model.VocabSize / _tensor);
+
+    private bool IsRounded => job.Training.Precision == Precision.BFloat16;
+
+    /// <summary>Weights of a decoder layer on a rank, biases and norms included.</summary>
+    public double LayerWeights =>
+        (Hidden * (Query + (2 * KeyValue))) + (Query * Hidden) + (3 * Hidden * Inner) + (2 * Hidden)
+        + (model.AttentionBias ? Query + (2 * KeyValue) : 0) + (model.QkNorm ? 2 * model.HeadDim : 0);
+
+    /// <summary>The fullest rank.</summary>
+    public MemoryForecast Fullest() =>
+        Enumerable.Range(0, _layout.Pipeline).Select(Of).MaxBy(forecast => forecast.Total);
+
+    /// <summary>Bytes of states of the fullest rank if nothing were sharded over the data group.</summary>
+    public long UnshardedStates() => (long)Enumerable.Range(0, _layout.Pipeline).Max(stage => Weights(stage) * BytesPerWeight(0, 1));
+
+    /// <summary>Weights of a rank of a stage.</summary>
+    public double Weights(int stage) =>
+        (StageSplit.Layers(job, model, stage) * LayerWeights) + (IsFirst(stage) ? Embedding : 0) + (IsLast(stage) ? Head : 0);
+
+    /// <summary>A rank of a stage.</summary>
+    public MemoryForecast Of(int stage)
+    {
+        double layers = StageSplit.Layers(job, model, stage);
+        double states = States(stage);
+        double kept = (layers * KeptPerLayer) + (IsFirst(stage) ? 8 * _tokens : 0);
+        double inFlight = InFlight(stage);
+        double head = IsLast(stage) ? HeadKept : 0;
+
+        // The peak is where the loss is formed, where a layer's backward runs, or where the update does.
+        double backward = BackwardBuffers + Math.Max(Recomputed, 0);
+        double logits = IsLast(stage) ? Logits : 0;
+        double update = _master == 8 ? 0 : 8 * Math.Min(NormChunkElements, Weights(stage));
+        double activations = (kept * inFlight) + head;
+        if (logits >= backward && activations + logits >= update)
+        {
+            return new MemoryForecast((long)states, (long)activations, (long)logits, 0);
+        }
+
+        return activations + backward >= update
+            ? new MemoryForecast((long)states, (long)activations, 0, (long)backward)
+            : new MemoryForecast((long)states, 0, 0, (long)update);
+    }
+
+    private double Embedding => VocabularyRows * Hidden;
+
+    private double Head => Hidden + (model.TieWordEmbeddings && _layout.Pipeline == 1 ? 0 : Embedding);
+
+    private static bool IsFirst(int stage) => stage == 0;
+
+    private bool IsLast(int stage) => stage == _layout.Pipeline - 1;
+
+    private double BytesPerWeight(int zero, double data) => (IsRounded, zero) switch
+    {
+        (true, 0) => 18,
+        (true, 1) => 6 + (12 / data),
+        (true, 2) => 2 + (16 / data),
+        (true, _) => 18 / data,
+        (false, 0) => 4 * _element,
+        (false, 1) => (2 * _element) + (2 * _element / data),
+        (false, 2) => _element + (3 * _element / data),
+        _ => 4 * _element / data,
+    };
+
+    private double States(int stage)
+    {
+        double shared = Weights(stage) * BytesPerWeight(_layout.ZeroStage, _layout.Data);
+        double gathered = _layout.ZeroStage switch
+        {
+            // Two layers at a time, one in use and one on its way, and the embedding or the head.
+            3 when _layout.Data > 1 => (_element + _master) * Gathered(stage),
+            2 when _layout.Data > 1 => _master * Gathered(stage),
+            _ => 0,
+        };
+        return shared + gathered;
+    }
+
+    private double Gathered(int stage) =>
+        (Math.Min(2, StageSplit.Layers(job, model, stage)) * LayerWeights) + (IsFirst(stage) || IsLast(stage) ? Embedding : 0);
+
+    private double InFlight(int stage)
+    {
+        int microBatches = Math.Max(1, job.Training.GlobalBatchSize / (_layout.Data * _layout.MicroBatchSize));
+        double after = _layout.Pipeline - stage - 1;
+        return _layout.Schedule switch
+        {
+            PipelineSchedule.GPipe => microBatches,
+            PipelineSchedule.Interleaved when _layout.VirtualStages > 1 =>
+                Math.Min((double)microBatches * _layout.VirtualStages, (2 * after) + ((_layout.VirtualStages - 1.0) * _layout.Pipeline) + 1) / _layout.VirtualStages,
+            _ => Math.Min(microBatches, after + 1),
+        };
+    }
+
+    // libtorch's bf16 attention on the CPU is slow for small heads, which are therefore computed in fp32.
+    private double AttentionElement => IsRounded && model.HeadDim <= 32 && job.Resources.Device == "cpu" ? 4 : _element;
+
+    private double AttentionKept
+    {
+        get
+        {
+            // Rotated queries and keys, values, repeated keys and values of grouped heads, the result, and a log-sum per head.
+            double repeated = model.NumAttentionHeads != model.NumKeyValueHeads ? 2 * Query : 0;
+            double values = AttentionElement == _element ? (Query + (2 * KeyValue)) * _element : KeyValue * AttentionElement;
+            double result = AttentionElement == _element ? 0 : Query * _element;
+            return _tokens * (((Query + KeyValue + repeated + Query) * AttentionElement) + values + result + (4 * model.NumAttentionHeads / _tensor));
+        }
+    }
+
+    private double KeptWithoutRecomputation =>
+        // Inputs and results of both norms, the attention, gate and up, and what goes into the last projection.
+        (_tokens * ((4 * Hidden * _element / _sharded) + 8)) + AttentionKept + (_tokens * 3 * Inner * _element);
+
+    private double KeptPerLayer => job.Training.ActivationCheckpointing switch
+    {
+        "full" => _tokens * Hidden * _element / _sharded,
+        "selective" => KeptWithoutRecomputation - AttentionKept + (_tokens * ((2 * Query) + (2 * KeyValue)) * _element),
+        _ => KeptWithoutRecomputation,
+    };
+
+    private double Recomputed => job.Training.ActivationCheckpointing switch
+    {
+        "full" => KeptWithoutRecomputation,
+        "selective" => AttentionKept,
+        _ => 0,
+    };
+
+    // The last norm's input and result, and the gradient that the loss leaves for the backward.
+    private double HeadKept => 3 * _tokens * Hidden * _element / _sharded;
+
+    // Logits as computed, in the master type, and their gradient; without rounding they are one tensor.
+    private double Logits => _tokens * VocabularyRows * (IsRounded ? 8 : _element) + (IsRounded ? Embedding * 2 : 0);
+
+    // Gradients of the residual stream and of the MLP between its projections, and a product before it is added in fp32.
+    private double BackwardBuffers =>
+        (_tokens * _element * ((3 * Hidden) + (4 * Inner))) + (IsRounded ? 2 * Math.Max(2 * Hidden * Inner, Hidden * (Query + (2 * KeyValue))) : 0);
+}
