@@ -1,7 +1,6 @@
 using System.Collections.Concurrent;
 using Platform.Core.Gangs;
 using Platform.Core.Jobs;
-using Platform.Core.Models;
 using Platform.Core.Specs;
 using Platform.Core.Validation;
 using Platform.Hosting.Errors;

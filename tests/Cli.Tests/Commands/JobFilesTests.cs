@@ -23,7 +23,7 @@ public sealed partial class JobFilesTests
         var printed = await cli.RunAsync("jobs", "trace", "x");
 
         Assert.Equal(["Wrote trace.json: 24 events of 4 ranks over 1 steps."], written.OutputLines);
-        Assert.Equal(printed.Output, await File.ReadAllTextAsync(Path.Combine(cli.Directory, "trace.json")));
+        Assert.Equal(printed.Output, await File.ReadAllTextAsync(Path.Combine(cli.Directory, "trace.json"), TestContext.Current.CancellationToken));
         using var document = System.Text.Json.JsonDocument.Parse(printed.Output);
         Assert.Equal(24, document.RootElement.GetProperty("traceEvents").GetArrayLength());
     }
@@ -39,7 +39,7 @@ public sealed partial class JobFilesTests
         using var cli = new CommandLine(platform.Address);
 
         var run = await cli.RunAsync("jobs", "report", "x");
-        var page = await File.ReadAllTextAsync(Path.Combine(cli.Directory, "x-report.html"));
+        var page = await File.ReadAllTextAsync(Path.Combine(cli.Directory, "x-report.html"), TestContext.Current.CancellationToken);
 
         Assert.Equal(["Wrote x-report.html."], run.OutputLines);
         Assert.DoesNotContain("<script", page, StringComparison.OrdinalIgnoreCase);
@@ -67,7 +67,7 @@ public sealed partial class JobFilesTests
         var run = await cli.RunAsync("jobs", "report", "x", "-o", "r.html");
 
         Assert.Equal((0, ""), (run.Code, run.Error));
-        Assert.Contains("The ranks have left no timeline.", await File.ReadAllTextAsync(Path.Combine(cli.Directory, "r.html")), StringComparison.Ordinal);
+        Assert.Contains("The ranks have left no timeline.", await File.ReadAllTextAsync(Path.Combine(cli.Directory, "r.html"), TestContext.Current.CancellationToken), StringComparison.Ordinal);
     }
 
     [Fact]
