@@ -1,5 +1,7 @@
+using System.Collections.Immutable;
 using Platform.Core.Jobs;
 using Platform.Core.Models;
+using Platform.Core.Parallelism;
 
 namespace Platform.Scheduling.Planning;
 
@@ -28,6 +30,13 @@ public sealed class MemoryModel(TrainingJobSpec job, ModelConfig model)
     private const long NormChunkElements = 4 << 20;
 
     private readonly ParallelismSpec _layout = job.Parallelism;
+    private readonly ImmutableArray<int> _layers =
+    [
+        .. LayerPartition.Divide(
+            model.NumHiddenLayers, job.Parallelism.Pipeline, job.Parallelism.VirtualStages, LayerCosts.Of(model, job.Data.SequenceLength))
+            .Select(chunks => chunks.Sum(chunk => chunk.Count)),
+    ];
+
     private readonly double _tensor = job.Parallelism.Tensor;
     private readonly double _sharded = job.Parallelism.SequenceParallel ? job.Parallelism.Tensor : 1;
     private readonly double _tokens = (double)job.Parallelism.MicroBatchSize * job.Data.SequenceLength;
@@ -58,14 +67,17 @@ public sealed class MemoryModel(TrainingJobSpec job, ModelConfig model)
     /// <summary>Bytes of states of the fullest rank if nothing were sharded over the data group.</summary>
     public long UnshardedStates() => (long)Enumerable.Range(0, _layout.Pipeline).Max(stage => Weights(stage) * BytesPerWeight(0, 1));
 
+    /// <summary>Decoder layers of a stage, as the engine divides them.</summary>
+    public int Layers(int stage) => _layers[stage];
+
     /// <summary>Weights of a rank of a stage.</summary>
     public double Weights(int stage) =>
-        (StageSplit.Layers(job, model, stage) * LayerWeights) + (IsFirst(stage) ? Embedding : 0) + (IsLast(stage) ? Head : 0);
+        (_layers[stage] * LayerWeights) + (IsFirst(stage) ? Embedding : 0) + (IsLast(stage) ? Head : 0);
 
     /// <summary>A rank of a stage.</summary>
     public MemoryForecast Of(int stage)
     {
-        double layers = StageSplit.Layers(job, model, stage);
+        double layers = _layers[stage];
         double states = States(stage);
         double kept = (layers * KeptPerLayer) + (IsFirst(stage) ? 8 * _tokens : 0);
         double inFlight = InFlight(stage);
@@ -120,19 +132,12 @@ public sealed class MemoryModel(TrainingJobSpec job, ModelConfig model)
     }
 
     private double Gathered(int stage) =>
-        (Math.Min(2, StageSplit.Layers(job, model, stage)) * LayerWeights) + (IsFirst(stage) || IsLast(stage) ? Embedding : 0);
+        (Math.Min(2, _layers[stage]) * LayerWeights) + (IsFirst(stage) || IsLast(stage) ? Embedding : 0);
 
     private double InFlight(int stage)
     {
-        int microBatches = Math.Max(1, job.Training.GlobalBatchSize / (_layout.Data * _layout.MicroBatchSize));
-        double after = _layout.Pipeline - stage - 1;
-        return _layout.Schedule switch
-        {
-            PipelineSchedule.GPipe => microBatches,
-            PipelineSchedule.Interleaved when _layout.VirtualStages > 1 =>
-                Math.Min((double)microBatches * _layout.VirtualStages, (2 * after) + ((_layout.VirtualStages - 1.0) * _layout.Pipeline) + 1) / _layout.VirtualStages,
-            _ => Math.Min(microBatches, after + 1),
-        };
+        var shape = new PipelineShape(_layout.Pipeline, StepModel.MicroBatches(job), _layout.VirtualStages);
+        return PipelineSchedules.MostInFlight(_layout.Schedule, shape, stage) / (double)_layout.VirtualStages;
     }
 
     // libtorch's bf16 attention on the CPU is slow for small heads, which are therefore computed in fp32.

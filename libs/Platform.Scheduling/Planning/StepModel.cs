@@ -75,7 +75,7 @@ public sealed class StepModel(TrainingJobSpec job, ModelConfig model, PlannedClu
     /// <summary>One micro-batch forward and backward through a stage.</summary>
     private (double Compute, double Exposed, double Bytes) Pass(int stage)
     {
-        double layers = StageSplit.Layers(job, model, stage), width = (double)model.NumAttentionHeads * model.HeadDim / _layout.Tensor;
+        double layers = _memory.Layers(stage), width = (double)model.NumAttentionHeads * model.HeadDim / _layout.Tensor;
         double core = 2.0 * job.Data.SequenceLength * width;
         double head = stage == _layout.Pipeline - 1 ? 2.0 * model.HiddenSize * model.VocabSize / _layout.Tensor : 0;
         double forward = (layers * ((2 * _memory.LayerWeights) + core)) + head;
