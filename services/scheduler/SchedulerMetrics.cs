@@ -1,4 +1,5 @@
 using Platform.Core.Gangs;
+using Platform.Scheduling.Gangs;
 using Prometheus;
 
 namespace Platform.Scheduler;
@@ -44,6 +45,15 @@ internal static class SchedulerMetrics
 
     public static readonly Gauge TrainingCheckpointStep = Metrics.CreateGauge("platform_training_checkpoint_step", "Step of the last committed checkpoint.", "job");
 
+    public static readonly Gauge TrainingCheckpointPause = Metrics.CreateGauge(
+        "platform_training_checkpoint_pause_seconds", "How long training stood still for the last committed checkpoint.", "job");
+
+    public static readonly Gauge TrainingCheckpointWrite = Metrics.CreateGauge(
+        "platform_training_checkpoint_write_seconds", "From the decision to take the last committed checkpoint until its manifest was on disk.", "job");
+
+    public static readonly Gauge TrainingCheckpointBytes = Metrics.CreateGauge(
+        "platform_training_checkpoint_bytes", "Size of the last committed checkpoint.", "job");
+
     public static readonly Histogram TrainingStepSeconds = Metrics.CreateHistogram(
         "platform_training_step_seconds", "Wall time of optimizer steps.", new HistogramConfiguration { Buckets = Histogram.ExponentialBuckets(0.005, 2, 16) });
 
@@ -78,6 +88,18 @@ internal static class SchedulerMetrics
         }
     }
 
+    /// <summary>A checkpoint was committed.</summary>
+    public static void Observe(string job, CommittedCheckpoint checkpoint)
+    {
+        TrainingCheckpointStep.WithLabels(job).Set(checkpoint.Step);
+        if (checkpoint.Cost is { } cost)
+        {
+            TrainingCheckpointPause.WithLabels(job).Set(cost.PauseSeconds);
+            TrainingCheckpointWrite.WithLabels(job).Set(cost.WriteSeconds);
+            TrainingCheckpointBytes.WithLabels(job).Set(cost.SizeBytes);
+        }
+    }
+
     /// <summary>A job ended: its series end too, so that their number is bounded by the jobs that run.</summary>
     public static void Forget(string job)
     {
@@ -92,6 +114,10 @@ internal static class SchedulerMetrics
         {
             TrainingStepPartSeconds.RemoveLabelled(job, NameOf(part));
         }
+
+        TrainingCheckpointPause.RemoveLabelled(job);
+        TrainingCheckpointWrite.RemoveLabelled(job);
+        TrainingCheckpointBytes.RemoveLabelled(job);
     }
 
     private static string NameOf(StepPart part) => part.ToString().ToLowerInvariant();

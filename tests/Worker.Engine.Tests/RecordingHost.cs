@@ -21,7 +21,12 @@ internal sealed class RecordingHost : ITrainingHost, IDisposable
     /// <summary>Called with each point.</summary>
     public Action<StepMetrics>? OnPoint { get; init; }
 
-    public Func<int, IReadOnlyList<string>>? OnCommit { get; init; }
+    public Action<string>? OnProgress { get; init; }
+
+    public Func<int, CheckpointCommit>? OnCommit { get; init; }
+
+    /// <summary>The checkpoints with what they cost.</summary>
+    public ConcurrentQueue<SavedCheckpoint> Saved { get; } = new();
 
     public StopRequest? Stop { get; private set; }
 
@@ -33,7 +38,11 @@ internal sealed class RecordingHost : ITrainingHost, IDisposable
         _stop.Cancel();
     }
 
-    public void Progress(string phase, double? fraction) => Phases.Enqueue(phase);
+    public void Progress(string phase, double? fraction)
+    {
+        Phases.Enqueue(phase);
+        OnProgress?.Invoke(phase);
+    }
 
     public void Point(StepMetrics point)
     {
@@ -41,10 +50,11 @@ internal sealed class RecordingHost : ITrainingHost, IDisposable
         OnPoint?.Invoke(point);
     }
 
-    public IReadOnlyList<string> CommitCheckpoint(int step, string directory, string manifestSha256)
+    public CheckpointCommit CommitCheckpoint(SavedCheckpoint saved)
     {
-        Checkpoints.Enqueue((step, directory, manifestSha256));
-        return OnCommit?.Invoke(step) ?? [];
+        Checkpoints.Enqueue((saved.Step, saved.Directory, saved.ManifestSha256));
+        Saved.Enqueue(saved);
+        return OnCommit?.Invoke(saved.Step) ?? new CheckpointCommit([], []);
     }
 
     public void RegisterModel(string modelId, string directory, double finalLoss) => Models.Enqueue((modelId, directory, finalLoss));

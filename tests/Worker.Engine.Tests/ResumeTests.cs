@@ -1,5 +1,5 @@
 using Platform.Core.Jobs;
-using Platform.Formats;
+using Platform.Worker.Engine.Checkpoints;
 using Platform.Formats.Checkpoints;
 using Platform.Worker.Engine.Training;
 using Xunit;
@@ -81,7 +81,7 @@ public sealed class ResumeTests
         using (var file = File.OpenWrite(shard))
             file.SetLength(file.Length / 2);
 
-        var refused = Assert.Throws<ModelFormatException>(() => Gang.Run(job, artifacts, host, 2, host.Checkpoints.Last().Directory));
+        var refused = Assert.Throws<CheckpointUnreadableException>(() => Gang.Run(job, artifacts, host, 2, host.Checkpoints.Last().Directory));
 
         Assert.Contains(Path.GetFileName(shard), refused.Message, StringComparison.Ordinal);
         Assert.Equal(Core.Gangs.FailureCode.CheckpointCorrupt, RankFailure.Of(refused).Code);
@@ -96,7 +96,7 @@ public sealed class ResumeTests
         Gang.Run(job, Artifacts(directory, "artifacts"), host);
         var other = job with { Training = job.Training with { Seed = 12 } };
 
-        var refused = Assert.Throws<ModelFormatException>(
+        var refused = Assert.Throws<CheckpointUnreadableException>(
             () => Gang.Run(other, Artifacts(directory, "artifacts"), host, 2, host.Checkpoints.Last().Directory));
 
         Assert.Contains("seed 11", refused.Message, StringComparison.Ordinal);
@@ -108,7 +108,7 @@ public sealed class ResumeTests
         using var directory = new TemporaryDirectory();
         var job = Job(directory, 1, 2, 1, Precision.Float32) with { Checkpoint = new CheckpointSpec { EverySteps = 5 } };
         var artifacts = Artifacts(directory, "artifacts");
-        using var host = new RecordingHost { OnCommit = step => step == 10 ? ["jobs/tiny/1/00000005", "../escape", "jobs/other/1/00000005"] : [] };
+        using var host = new RecordingHost { OnCommit = step => new([.. step == 10 ? ["jobs/tiny/1/00000005", "../escape", "jobs/other/1/00000005"] : Array.Empty<string>()], []) };
         Directory.CreateDirectory(Path.Combine(directory.Path, "escape"));
         Directory.CreateDirectory(Path.Combine(artifacts, "jobs/other/1/00000005"));
 

@@ -82,6 +82,9 @@ public sealed record GangFailure
 
     /// <summary>Trying again cannot help (bad data, a wrong configuration).</summary>
     public bool IsPermanent { get; init; }
+
+    /// <summary>The checkpoint that could not be read, with <see cref="FailureCode.CheckpointCorrupt"/>; relative to the artifact root.</summary>
+    public string? Checkpoint { get; init; }
 }
 
 /// <summary>
@@ -119,6 +122,9 @@ public sealed record GangMemberReport
 
     /// <summary>Address of the replica's engine, once it is ready.</summary>
     public string? ReplicaEndpoint { get; init; }
+
+    /// <summary>What its ranks were doing when it was told to stop; empty unless they stood still.</summary>
+    public IReadOnlyList<RankStall> Stalls { get; init; } = [];
 }
 
 /// <summary>One optimizer step as the ranks saw it.</summary>

@@ -136,6 +136,19 @@ public sealed unsafe class CheckpointReader : IDisposable
         return Convert.ToHexStringLower(hash.GetHashAndReset());
     }
 
+    /// <summary>Compares the SHA-256 of a shard with the manifest's, so that several processes can share the work.</summary>
+    /// <param name="shard">One of the manifest's shards.</param>
+    /// <exception cref="ModelFormatException">The file is damaged.</exception>
+    /// <exception cref="IOException">It cannot be read.</exception>
+    public void VerifyShard(CheckpointShardFile shard)
+    {
+        var path = Path.Combine(_directory, shard.File);
+        if (FileHash.Sha256(path) is var found && found != shard.Sha256)
+        {
+            throw new ModelFormatException(path, "", $"its SHA-256 is {found}, the manifest says {shard.Sha256}: the file is damaged");
+        }
+    }
+
     /// <summary>Closes the files.</summary>
     public void Dispose()
     {
@@ -155,9 +168,9 @@ public sealed unsafe class CheckpointReader : IDisposable
         {
             throw new ModelFormatException(path, "", $"the file has {size} bytes, the manifest says {shard.SizeBytes}: it is {(size < shard.SizeBytes ? "truncated" : "not the file that was written")}");
         }
-        if (verification == CheckpointVerification.Hashes && FileHash.Sha256(path) is var found && found != shard.Sha256)
+        if (verification == CheckpointVerification.Hashes)
         {
-            throw new ModelFormatException(path, "", $"its SHA-256 is {found}, the manifest says {shard.Sha256}: the file is damaged");
+            VerifyShard(shard);
         }
         _shards.Add(shard.File, SafetensorsFile.Open(path));
     }

@@ -109,9 +109,16 @@ public sealed class AgentLink : IAsyncDisposable
     /// <param name="message">What happened, as a sentence.</param>
     /// <param name="permanent">Trying again cannot help.</param>
     /// <param name="cancellationToken">Gives up.</param>
-    public Task FailAsync(FailureCode code, string message, bool permanent, CancellationToken cancellationToken)
+    public Task FailAsync(FailureCode code, string message, bool permanent, CancellationToken cancellationToken) =>
+        FailAsync(new GangFailure { Code = code, Message = message, IsPermanent = permanent }, cancellationToken);
+
+    /// <summary>Says why the process is about to fail, with all progress so far, and waits until the agent has it.</summary>
+    /// <param name="failure">Why; rank, node and log are the agent's to add.</param>
+    /// <param name="cancellationToken">Gives up.</param>
+    public Task FailAsync(GangFailure failure, CancellationToken cancellationToken)
     {
-        _buffer.SetFailure(FailureReasons.ToReason(code), message, permanent);
+        ArgumentNullException.ThrowIfNull(failure);
+        _buffer.SetFailure(FailureReasons.ToReason(failure.Code), failure.Message, failure.IsPermanent, failure.Checkpoint ?? "");
         return FlushAsync(cancellationToken);
     }
 
@@ -127,28 +134,32 @@ public sealed class AgentLink : IAsyncDisposable
     }
 
     /// <summary>Makes a checkpoint exist; repeated until the scheduler has answered.</summary>
-    /// <param name="step">Step after which it was taken.</param>
-    /// <param name="directory">Its directory, relative to the artifact root.</param>
-    /// <param name="manifestSha256">Hash of its manifest, lower-case hex.</param>
+    /// <param name="saved">The checkpoint, whole on disk.</param>
     /// <param name="cancellationToken">Gives up.</param>
-    /// <returns>Directories of older checkpoints that may be deleted, relative to the artifact root.</returns>
+    /// <returns>What may be deleted now, and what may not.</returns>
     /// <exception cref="StaleAttemptException">The attempt is over; the checkpoint does not exist.</exception>
-    public async Task<IReadOnlyList<string>> CommitCheckpointAsync(
-        int step, string directory, string manifestSha256, CancellationToken cancellationToken)
+    public async Task<CheckpointCommit> CommitCheckpointAsync(SavedCheckpoint saved, CancellationToken cancellationToken)
     {
+        ArgumentNullException.ThrowIfNull(saved);
         var request = new RankCommitCheckpointRequest
         {
             Gang = _launch.Gang,
             Attempt = _launch.Attempt,
             Token = _launch.Token,
-            Step = step,
-            Directory = directory,
-            ManifestSha256 = manifestSha256,
+            Step = saved.Step,
+            Directory = saved.Directory,
+            ManifestSha256 = saved.ManifestSha256,
+            Times = new CheckpointTimes
+            {
+                PauseSeconds = saved.Cost.PauseSeconds,
+                WriteSeconds = saved.Cost.WriteSeconds,
+                SizeBytes = saved.Cost.SizeBytes,
+            },
         };
         RankCommitCheckpointResponse response = await RetryAsync(
             deadline => _client.CommitCheckpointAsync(request, deadline: deadline, cancellationToken: cancellationToken).ResponseAsync,
             _options.CommitTimeout, cancellationToken);
-        return response.ExpiredDirectories;
+        return new CheckpointCommit(response.ExpiredDirectories, response.KeptDirectories);
     }
 
     /// <summary>Registers the finished model; repeated until the scheduler has answered.</summary>

@@ -13,7 +13,10 @@ public sealed record StopRequest(string Reason, TimeSpan Grace, bool Checkpoint)
 /// <param name="Sequence">Number of the collective the rank entered last, from 1; 0 before the first.</param>
 /// <param name="Operation">The collective, such as <c>all-reduce</c>.</param>
 /// <param name="SecondsInside">How long the rank has been inside it; 0 when it is not inside one.</param>
-public sealed record CollectiveStatus(string Group, long Sequence, string Operation, double SecondsInside);
+/// <param name="Members">World ranks of the group.</param>
+/// <param name="WaitingFor">World ranks known not to have come to the operation that the rank is inside.</param>
+public sealed record CollectiveStatus(
+    string Group, long Sequence, string Operation, double SecondsInside, IReadOnlyList<int> Members, IReadOnlyList<int> WaitingFor);
 
 /// <summary>How a process talks to its agent.</summary>
 public sealed record AgentLinkOptions

@@ -22,7 +22,7 @@ internal sealed class ReportBuffer(RankLaunch launch)
     private double? _fraction;
     private string? _replicaEndpoint;
     private string? _metricsEndpoint;
-    private (string Reason, string Message, bool Permanent)? _failure;
+    private (string Reason, string Message, bool Permanent, string Checkpoint)? _failure;
 
     public bool HasNews
     {
@@ -44,8 +44,8 @@ internal sealed class ReportBuffer(RankLaunch launch)
     public void SetMetricsEndpoint(string endpoint) => Change(() => _metricsEndpoint = endpoint);
 
     // The first failure is the cause; what follows it are consequences.
-    public void SetFailure(string reason, string message, bool permanent) =>
-        Change(() => _failure ??= (reason, message, permanent));
+    public void SetFailure(string reason, string message, bool permanent, string checkpoint) =>
+        Change(() => _failure ??= (reason, message, permanent, checkpoint));
 
     public ReportRequest Take(IReadOnlyList<CollectiveStatus> collectives)
     {
@@ -69,7 +69,7 @@ internal sealed class ReportBuffer(RankLaunch launch)
 
             if (_failure is { } failure)
             {
-                (report.FailureReason, report.FailureMessage, report.FailurePermanent) = failure;
+                (report.FailureReason, report.FailureMessage, report.FailurePermanent, report.FailureCheckpoint) = failure;
             }
 
             _inFlight = Math.Min(_points.Count, MaxPointsPerReport);
@@ -80,6 +80,8 @@ internal sealed class ReportBuffer(RankLaunch launch)
                 Sequence = c.Sequence,
                 Operation = c.Operation,
                 SecondsInside = c.SecondsInside,
+                Members = { c.Members },
+                WaitingFor = { c.WaitingFor },
             }));
             _sentVersion = _version;
             return report;

@@ -25,6 +25,7 @@ public static partial class GangCoordinator
             Released = report.Phase == MemberPhase.Released,
             ProcessIds = report.ProcessIds.Count > 0 ? report.ProcessIds : member.ProcessIds,
             ReplicaEndpoint = report.ReplicaEndpoint ?? member.ReplicaEndpoint,
+            Stalls = report.Stalls.Count > 0 ? report.Stalls : member.Stalls,
         };
         bool known = member.Phase == next.Phase && member.ReplicaEndpoint == next.ReplicaEndpoint && member.ProcessIds.Count == next.ProcessIds.Count
             && member.Incarnation == next.Incarnation;

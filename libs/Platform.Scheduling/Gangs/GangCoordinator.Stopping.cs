@@ -17,6 +17,7 @@ public static partial class GangCoordinator
             return (state, Nothing);
         }
 
+        (state, failure) = Discard(state, failure);
         state = state with { Attempt = attempt with { Failures = repeated ? attempt.Failures : [.. attempt.Failures, failure] } };
         if (state.Stage != GangStage.Stopping)
         {
@@ -31,6 +32,11 @@ public static partial class GangCoordinator
     private static StopOutcome FailureOutcome(GangState state, GangTimeouts timeouts)
     {
         var attempt = state.Attempt!;
+        if (FellBack(state, attempt) && !attempt.Failures.Any(failure => failure.IsPermanent))
+        {
+            return state.Checkpoints.Count > 0 ? StopOutcome.Requeue : StopOutcome.Fail;
+        }
+
         bool exhausted = attempt.Started ? state.CountedRestarts >= state.MaxRestarts : state.ConsecutiveFailures + 1 >= timeouts.MaxUnstartedAttempts;
         return exhausted || attempt.Failures.Any(failure => failure.IsPermanent) ? StopOutcome.Fail : StopOutcome.Requeue;
     }
@@ -116,14 +122,16 @@ public static partial class GangCoordinator
 
     private static GangState Requeue(GangState state, AttemptState attempt, DateTimeOffset now, GangTimeouts timeouts)
     {
-        int failures = state.ConsecutiveFailures + 1;
-        var wait = Backoff(failures, timeouts);
+        // A checkpoint that cannot be read is not the ranks' fault, and there are only so many of them to fall back to.
+        bool blameless = FellBack(state, attempt);
+        int failures = state.ConsecutiveFailures + (blameless ? 0 : 1);
+        var wait = Backoff(Math.Max(1, failures), timeouts);
         var failure = Culprit(attempt);
         return Enter(
             state with
             {
                 Restarts = state.Restarts + 1,
-                CountedRestarts = state.CountedRestarts + (attempt.Started ? 1 : 0),
+                CountedRestarts = state.CountedRestarts + (attempt.Started && !blameless ? 1 : 0),
                 ConsecutiveFailures = failures,
                 NotBefore = now + wait,
                 PastFailures = [.. state.PastFailures.TakeLast(KeptFailures - 1), new PastFailure(attempt.Number, failure, now)],
@@ -131,11 +139,51 @@ public static partial class GangCoordinator
             GangStage.Queued, now, $"Attempt {attempt.Number} failed ({failure.Message.TrimEnd('.')}); tried again in {wait.TotalSeconds:0.#} s.");
     }
 
+    /// <summary>Forgets the checkpoint that a rank could not read, so that the next attempt resumes from the one before; the reason says so.</summary>
+    private static (GangState State, GangFailure Failure) Discard(GangState state, GangFailure failure)
+    {
+        if (failure is not { Code: FailureCode.CheckpointCorrupt, Checkpoint: { } directory } || !state.Checkpoints.Any(checkpoint => checkpoint.Directory == directory))
+        {
+            return (state, failure);
+        }
+
+        state = state with
+        {
+            Checkpoints = [.. state.Checkpoints.Where(checkpoint => checkpoint.Directory != directory)],
+            UnreadableCheckpoints = [.. state.UnreadableCheckpoints.TakeLast(KeptFailures - 1), directory],
+        };
+        string next = state.LatestCheckpoint is { } before
+            ? $"The job goes back to step {before.Step} ({before.Directory})."
+            : "No other checkpoint is left to go back to.";
+        return (state, failure with { Message = $"{failure.Message.TrimEnd('.')}. {next}" });
+    }
+
+    /// <summary>Whether the attempt ended because it could not read a checkpoint that has been discarded since.</summary>
+    private static bool FellBack(GangState state, AttemptState attempt) => attempt.Failures.Any(
+        failure => failure is { Code: FailureCode.CheckpointCorrupt, Checkpoint: { } directory } && state.UnreadableCheckpoints.Contains(directory));
+
     /// <summary>
-    /// The failure to blame. When one rank dies its peers fail a moment later because it is gone, and their reports may
+    /// The failure to blame. Of a gang that hung, it is put together from what every node's agent knew of its ranks: the agent
+    /// that noticed it first may not be that of the rank that stood still.
+    /// </summary>
+    private static GangFailure Culprit(AttemptState attempt)
+    {
+        var blamed = Blamed(attempt);
+        if (blamed.Code != FailureCode.RankHung
+            || HangDiagnosis.Of([.. attempt.Members.SelectMany(member => member.Stalls.Select(stall => (member.Node, stall)))]) is not { } diagnosis)
+        {
+            return blamed;
+        }
+
+        var own = attempt.Failures.FirstOrDefault(failure => failure.Rank == diagnosis.Rank && failure.LogTail.Count > 0);
+        return diagnosis with { Node = diagnosis.Node ?? blamed.Node, LogTail = own?.LogTail ?? [] };
+    }
+
+    /// <summary>
+    /// When one rank dies its peers fail a moment later because it is gone, and their reports may
     /// come first: so what cannot be a consequence goes before what can.
     /// </summary>
-    private static GangFailure Culprit(AttemptState attempt) =>
+    private static GangFailure Blamed(AttemptState attempt) =>
         attempt.Failures.Where(failure => failure.IsPermanent).Concat(attempt.Failures.OrderBy(failure => failure.Code switch
         {
             FailureCode.CheckpointCorrupt or FailureCode.InputUnreadable or FailureCode.Diverged or FailureCode.LaunchFailed or FailureCode.NodeLost => 0,

@@ -147,7 +147,10 @@ public static partial class GangCoordinator
         int keep = Math.Max(1, state.KeepCheckpoints) - 1;
         CommittedCheckpoint[] expired = [.. state.Checkpoints.SkipLast(keep)];
         var added = new CommittedCheckpoint(
-            written.Attempt, written.Step, written.Directory, written.ManifestSha256, now, [.. expired.Select(checkpoint => checkpoint.Directory)]);
+            written.Attempt, written.Step, written.Directory, written.ManifestSha256, now, [.. expired.Select(checkpoint => checkpoint.Directory)])
+        {
+            Cost = written.Cost,
+        };
         return (
             state with { Checkpoints = [.. state.Checkpoints.TakeLast(keep), added], ConsecutiveFailures = 0 },
             [new GangEffect.CheckpointCommitted(added)]);

@@ -37,7 +37,8 @@ public abstract record GangEvent
     /// <param name="Step">Step after which it was taken.</param>
     /// <param name="Directory">Directory, relative to the artifact root.</param>
     /// <param name="ManifestSha256">Hash of its manifest.</param>
-    public sealed record CheckpointWritten(int Attempt, int Step, string Directory, string ManifestSha256) : GangEvent;
+    /// <param name="Cost">What it cost; null when its writer did not say.</param>
+    public sealed record CheckpointWritten(int Attempt, int Step, string Directory, string ManifestSha256, CheckpointCost? Cost = null) : GangEvent;
 
     /// <summary>Its owner wants it to end.</summary>
     public sealed record CancelRequested : GangEvent;

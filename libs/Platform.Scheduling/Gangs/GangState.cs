@@ -76,6 +76,9 @@ public sealed record MemberState(string Node, IReadOnlyList<RankPlacement> Ranks
 
     /// <summary>Address of the replica's engine, once it is ready.</summary>
     public string? ReplicaEndpoint { get; init; }
+
+    /// <summary>What its ranks were doing when it was told to stop; empty unless they stood still.</summary>
+    public IReadOnlyList<RankStall> Stalls { get; init; } = [];
 }
 
 /// <summary>One try at running the whole gang.</summary>
@@ -146,7 +149,11 @@ public sealed record PastFailure(int Attempt, GangFailure Failure, DateTimeOffse
 /// <param name="CommittedAt">When it was committed.</param>
 /// <param name="Expires">Directories that its commit made superfluous.</param>
 public sealed record CommittedCheckpoint(
-    int Attempt, int Step, string Directory, string ManifestSha256, DateTimeOffset CommittedAt, IReadOnlyList<string> Expires);
+    int Attempt, int Step, string Directory, string ManifestSha256, DateTimeOffset CommittedAt, IReadOnlyList<string> Expires)
+{
+    /// <summary>What it cost; null when its writer did not say.</summary>
+    public CheckpointCost? Cost { get; init; }
+}
 
 /// <summary>Everything the control plane knows of a gang. A value: each change makes a new one.</summary>
 public sealed record GangState
@@ -217,6 +224,9 @@ public sealed record GangState
     /// <summary>Checkpoints that exist, in the order of their commits.</summary>
     public IReadOnlyList<CommittedCheckpoint> Checkpoints { get; init; } = [];
 
+    /// <summary>Directories of checkpoints that existed and could not be read, oldest first; the last twenty.</summary>
+    public IReadOnlyList<string> UnreadableCheckpoints { get; init; } = [];
+
     /// <summary>When ranks first ran.</summary>
     public DateTimeOffset? FirstRunningAt { get; init; }
 
@@ -238,5 +248,6 @@ public sealed record GangState
     /// <summary>Nodes that the next attempt avoids if it can: those of the failures since the last progress.</summary>
     [JsonIgnore]
     public IReadOnlyList<string> AvoidNodes =>
-        [.. PastFailures.TakeLast(Math.Min(ConsecutiveFailures, 3)).Select(past => past.Failure.Node).OfType<string>().Distinct()];
+        [.. PastFailures.TakeLast(Math.Min(ConsecutiveFailures, 3)).Where(past => past.Failure.Code != FailureCode.CheckpointCorrupt)
+            .Select(past => past.Failure.Node).OfType<string>().Distinct()];
 }

@@ -43,7 +43,7 @@ internal abstract class CollectiveGroup : ICollectiveGroup
             var operation = now.Signature.Kind == (int)CollectiveKind.None
                 ? null
                 : now.Peer is { } peer ? $"{now.Signature.Name} {peer}" : now.Signature.Name;
-            IReadOnlyList<int> waitingFor = now.InProgress && now.Peer is null ? WorldRanks(NotEntered(now.Signature)) : [];
+            IReadOnlyList<int> waitingFor = !now.InProgress ? [] : now.PeerRank is { } awaited ? [awaited] : WorldRanks(NotEntered(now.Signature));
             return new CollectiveStatus(Name, Members, Sequence, operation, now.InProgress, now.Since, waitingFor);
         }
     }
@@ -185,7 +185,7 @@ internal abstract class CollectiveGroup : ICollectiveGroup
         Occupy();
         var signature = OperationSignature.Message(++numbers[peer], buffer);
         var edge = $"{preposition} rank {Members[peer]}";
-        Volatile.Write(ref entry, new StatusEntry(signature, InProgress: true, edge, DateTimeOffset.UtcNow));
+        Volatile.Write(ref entry, new StatusEntry(signature, InProgress: true, edge, DateTimeOffset.UtcNow) { PeerRank = Members[peer] });
         return signature;
     }
 
@@ -239,5 +239,9 @@ internal abstract class CollectiveGroup : ICollectiveGroup
             throw new ArgumentException($"an average of {buffer.Element.Describe()} is not defined; sum and divide instead", nameof(operation));
     }
 
-    private sealed record StatusEntry(OperationSignature Signature, bool InProgress, string? Peer, DateTimeOffset Since);
+    private sealed record StatusEntry(OperationSignature Signature, bool InProgress, string? Peer, DateTimeOffset Since)
+    {
+        /// <summary>World rank at the other end of a message.</summary>
+        public int? PeerRank { get; init; }
+    }
 }

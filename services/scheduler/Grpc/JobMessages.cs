@@ -41,6 +41,7 @@ internal static class JobMessages
             Failure = gang.Failure is { } failure ? FailureOf(failure) : null,
             Model = row.Model is null ? "" : ResourceNames.Model(row.Project, row.Model),
             CheckpointStep = gang.LatestCheckpoint?.Step ?? 0,
+            Checkpoint = gang.LatestCheckpoint is { } checkpoint ? CheckpointOf(checkpoint) : null,
         };
         JobFigures.AddTo(job, row, gang, progress);
         job.PastFailures.AddRange(gang.PastFailures.Select(FailureOf));
@@ -115,6 +116,16 @@ internal static class JobMessages
 
         return progress;
     }
+
+    private static CheckpointStatus CheckpointOf(CommittedCheckpoint checkpoint) => new()
+    {
+        Step = checkpoint.Step,
+        Attempt = checkpoint.Attempt,
+        CommitTime = Timestamp.FromDateTimeOffset(checkpoint.CommittedAt),
+        PauseSeconds = checkpoint.Cost?.PauseSeconds ?? 0,
+        WriteSeconds = checkpoint.Cost?.WriteSeconds ?? 0,
+        SizeBytes = checkpoint.Cost?.SizeBytes ?? 0,
+    };
 
     private static Failure FailureOf(PastFailure past)
     {

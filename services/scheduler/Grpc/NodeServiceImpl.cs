@@ -72,7 +72,8 @@ internal sealed class NodeServiceImpl(ControlLoop loop, ModelRegistry registry) 
 
     public override async Task<CommitCheckpointResponse> CommitCheckpoint(CommitCheckpointRequest request, ServerCallContext context)
     {
-        var written = new GangEvent.CheckpointWritten(request.Attempt, request.Step, request.Directory, request.ManifestSha256);
+        var cost = request.Times is { } times ? new CheckpointCost(times.PauseSeconds, times.WriteSeconds, times.SizeBytes) : null;
+        var written = new GangEvent.CheckpointWritten(request.Attempt, request.Step, request.Directory, request.ManifestSha256, cost);
         return await loop.RunAsync(
             control =>
             {
@@ -99,11 +100,12 @@ internal sealed class NodeServiceImpl(ControlLoop loop, ModelRegistry registry) 
                         });
                         return Task.CompletedTask;
                     });
-                    SchedulerMetrics.TrainingCheckpointStep.WithLabels(request.Gang.Split('/')[^1]).Set(request.Step);
+                    SchedulerMetrics.Observe(request.Gang.Split('/')[^1], checkpoint);
                 }
 
                 var response = new CommitCheckpointResponse();
                 response.ExpiredDirectories.AddRange(checkpoint.Expires);
+                response.KeptDirectories.AddRange(control.Plane.Find(request.Gang)?.Checkpoints.Select(kept => kept.Directory) ?? []);
                 return response;
             },
             context.CancellationToken);

@@ -20,8 +20,8 @@ internal sealed class AgentTrainingHost(AgentLink link, CancellationToken interr
 
     public void Point(StepMetrics point) => link.Point(point);
 
-    public IReadOnlyList<string> CommitCheckpoint(int step, string directory, string manifestSha256) =>
-        link.CommitCheckpointAsync(step, directory, manifestSha256, CancellationToken.None).GetAwaiter().GetResult();
+    public CheckpointCommit CommitCheckpoint(SavedCheckpoint saved) =>
+        link.CommitCheckpointAsync(saved, CancellationToken.None).GetAwaiter().GetResult();
 
     public void RegisterModel(string modelId, string directory, double finalLoss) =>
         link.RegisterModelAsync(modelId, directory, finalLoss, CancellationToken.None).GetAwaiter().GetResult();

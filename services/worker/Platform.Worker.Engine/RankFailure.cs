@@ -2,6 +2,7 @@ using Platform.Core.Gangs;
 using Platform.Formats;
 using Platform.Hosting.Ranks;
 using Platform.Torch.Collectives;
+using Platform.Worker.Engine.Checkpoints;
 using Platform.Worker.Engine.Data;
 using Platform.Worker.Engine.Training;
 
@@ -14,11 +15,16 @@ namespace Platform.Worker.Engine;
 /// <param name="IsConsequence">Another rank failed first; its report should come first too.</param>
 public sealed record RankFailure(FailureCode Code, string Message, bool IsPermanent, bool IsConsequence)
 {
+    /// <summary>The checkpoint that could not be read, relative to the artifact root.</summary>
+    public string? Checkpoint { get; init; }
+
     /// <summary>Classifies an exception.</summary>
     public static RankFailure Of(Exception exception) => exception switch
     {
         PlanRefusedException => Own(FailureCode.WorkloadError, exception, isPermanent: true),
         InputUnreadableException => Own(FailureCode.InputUnreadable, exception, isPermanent: true),
+        CheckpointUnreadableException unreadable => Own(FailureCode.CheckpointCorrupt, exception, isPermanent: false) with { Checkpoint = unreadable.Directory },
+        CheckpointWriteException => Own(FailureCode.WorkloadError, exception, isPermanent: false),
         ModelFormatException => Own(FailureCode.CheckpointCorrupt, exception, isPermanent: true),
         DivergedException => Own(FailureCode.Diverged, exception, isPermanent: true),
         StaleAttemptException => Own(FailureCode.Stale, exception, isPermanent: false),

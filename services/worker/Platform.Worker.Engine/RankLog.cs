@@ -21,8 +21,8 @@ internal static partial class RankLog
     [LoggerMessage(2004, LogLevel.Information, "step {Step} held-out loss {Loss:F4}")]
     public static partial void Evaluated(ILogger logger, int step, double loss);
 
-    [LoggerMessage(2005, LogLevel.Information, "Saved {Directory} in {Seconds:F2} s")]
-    public static partial void Saved(ILogger logger, string directory, double seconds);
+    [LoggerMessage(2005, LogLevel.Information, "Saved {Directory}: {Mebibytes:F1} MiB in {Seconds:F2} s, for which training stood still for {PauseMilliseconds:F1} ms")]
+    public static partial void Saved(ILogger logger, string directory, double mebibytes, double seconds, double pauseMilliseconds);
 
     [LoggerMessage(2006, LogLevel.Information, "Registered {Model} from {Directory}")]
     public static partial void Exported(ILogger logger, string model, string directory);
@@ -32,4 +32,16 @@ internal static partial class RankLog
 
     [LoggerMessage(2008, LogLevel.Error, "Failed ({Reason}): {Message}")]
     public static partial void Failed(ILogger logger, string reason, string message, Exception exception);
+
+    [LoggerMessage(2012, LogLevel.Information, "Checkpoint of step {Step}: copied {Mebibytes:F1} MiB in {PauseMilliseconds:F1} ms; training goes on while it is written")]
+    public static partial void CheckpointBegun(ILogger logger, int step, double pauseMilliseconds, double mebibytes);
+
+    [LoggerMessage(2013, LogLevel.Warning, "The checkpoint of step {Step} waits: that of step {Earlier} is still being written. Checkpoints are due faster than they can be written")]
+    public static partial void CheckpointWaits(ILogger logger, int step, int earlier);
+
+    [LoggerMessage(2014, LogLevel.Warning, "{Path} could not be deleted and is left for the next checkpoint: {Reason}")]
+    public static partial void NotDeleted(ILogger logger, string path, string reason);
+
+    [LoggerMessage(2015, LogLevel.Error, "{Checkpoint} cannot be read; the scheduler is told, and the next attempt resumes from the one before it: {Reason}")]
+    public static partial void Unreadable(ILogger logger, string checkpoint, string reason);
 }

@@ -72,7 +72,15 @@ public static class RankProgram
         try
         {
             using var patience = new CancellationTokenSource(TimeSpan.FromSeconds(10));
-            await link.FailAsync(failure.Code, $"Rank {launch.Rank}: {failure.Message}", failure.IsPermanent, patience.Token);
+            await link.FailAsync(
+                new GangFailure
+                {
+                    Code = failure.Code,
+                    Message = $"Rank {launch.Rank}: {failure.Message}",
+                    IsPermanent = failure.IsPermanent,
+                    Checkpoint = failure.Checkpoint,
+                },
+                patience.Token);
         }
         catch (Exception unsent) when (unsent is StaleAttemptException or OperationCanceledException or Grpc.Core.RpcException)
         {
@@ -94,7 +102,7 @@ public static class RankProgram
         using var world = await JoinAsync(launch, spec, stop);
         link.Collectives = () => [.. world.Status().Select(status => new Hosting.Ranks.CollectiveStatus(
             status.Group, status.Sequence, status.Operation ?? "",
-            status.InProgress ? (DateTimeOffset.UtcNow - status.Since).TotalSeconds : 0))];
+            status.InProgress ? (DateTimeOffset.UtcNow - status.Since).TotalSeconds : 0, status.Members, status.WaitingFor))];
         try
         {
             var outcome = await OnModelThreadAsync(launch, world, () => new TrainingSession(world, launch, spec, host, logger) { OwnsProcess = true }.Run());

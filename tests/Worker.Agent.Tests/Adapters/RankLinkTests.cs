@@ -80,8 +80,12 @@ public sealed class RankLinkTests
         await node.RunAsync();
         await using AgentLink link = await AgentLink.ConnectAsync(await node.LaunchAsync(), Quick, Token);
         node.Scheduler.RefusedCommits = 2;
-        Assert.Equal(["old"], await link.CommitCheckpointAsync(100, "jobs/j/1/00000100", "abc", Token));
+        CheckpointCommit committed = await link.CommitCheckpointAsync(
+            new SavedCheckpoint(100, "jobs/j/1/00000100", "abc", new CheckpointCost(0.25, 1.5, 4096)), Token);
+        Assert.Equal(["old"], committed.Expired);
+        Assert.Equal(["kept"], committed.Kept);
         CommitCheckpointRequest commit = Assert.Single(node.Scheduler.Commits);
+        Assert.Equal((0.25, 1.5, 4096L), (commit.Times.PauseSeconds, commit.Times.WriteSeconds, commit.Times.SizeBytes));
         Assert.Equal((TestNode.Gang, 1, 100, "abc"), (commit.Gang, commit.Attempt, commit.Step, commit.ManifestSha256));
         Assert.Equal("projects/default/models/m", await link.RegisterModelAsync("m", "jobs/j/1/model", 1.25, Token));
         Assert.Equal(1.25, Assert.Single(node.Scheduler.Models).FinalLoss);
@@ -96,7 +100,8 @@ public sealed class RankLinkTests
         await Assert.ThrowsAsync<StaleAttemptException>(() => AgentLink.ConnectAsync(launch with { Token = "guess" }, Quick, Token));
         await using AgentLink link = await AgentLink.ConnectAsync(launch, Quick, Token);
         await node.StopAsync("over", grace: 0);
-        await Assert.ThrowsAsync<StaleAttemptException>(() => link.CommitCheckpointAsync(1, "x", "y", Token));
+        await Assert.ThrowsAsync<StaleAttemptException>(() => link.CommitCheckpointAsync(
+            new SavedCheckpoint(1, "x", "y", new CheckpointCost(0, 0, 0)), Token));
         await Waiting.UntilAsync(() => link.StopRequested.IsCancellationRequested, "stop");
     }
 
@@ -118,12 +123,12 @@ public sealed class RankLinkTests
         await using TestNode node = await TestNode.StartAsync(Sleeper, "--Agent:HangSeconds", "0.3");
         await node.RunAsync(ranks: 2);
         await using AgentLink first = await AgentLink.ConnectAsync(await node.LaunchAsync(0), Quick, Token);
-        first.Collectives = () => [new CollectiveStatus("tensor 0", 12, "all-reduce", 5)];
+        first.Collectives = () => [new CollectiveStatus("tensor 0", 12, "all-reduce #12", 5, [0, 1], [1])];
         await using AgentLink second = await AgentLink.ConnectAsync(await node.LaunchAsync(1), Quick, Token);
-        second.Collectives = () => [new CollectiveStatus("tensor 0", 11, "all-reduce", 0)];
+        second.Collectives = () => [new CollectiveStatus("tensor 0", 11, "all-reduce #11", 0, [0, 1], [])];
         GangMemberReport failed = await node.Scheduler.WaitForAsync(r => r.Failure is not null, "hang");
         Assert.Equal((FailureCode.RankHung, (int?)1), (failed.Failure!.Code, failed.Failure.Rank));
-        Assert.Contains("Rank 1 has not entered all-reduce #12 of tensor 0", failed.Failure.Message, StringComparison.Ordinal);
+        Assert.Contains("has not entered all-reduce #12 of tensor 0", failed.Failure.Message, StringComparison.Ordinal);
     }
 
     [Fact]

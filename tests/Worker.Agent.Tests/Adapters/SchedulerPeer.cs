@@ -139,7 +139,7 @@ internal sealed class SchedulerPeer : IAsyncDisposable
             }
 
             peer.Commits.Enqueue(request);
-            return Task.FromResult(new CommitCheckpointResponse { ExpiredDirectories = { "old" } });
+            return Task.FromResult(new CommitCheckpointResponse { ExpiredDirectories = { "old" }, KeptDirectories = { "kept" } });
         }
 
         public override Task<RegisterModelResponse> RegisterModel(RegisterModelRequest request, ServerCallContext context)

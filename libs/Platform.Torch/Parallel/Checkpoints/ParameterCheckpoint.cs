@@ -1,6 +1,7 @@
 using Platform.Formats.Checkpoints;
 using Platform.Formats.Safetensors;
 using Platform.Torch.Parallel.Parameters;
+using Tensor = TorchSharp.torch.Tensor;
 
 namespace Platform.Torch.Parallel.Checkpoints;
 
@@ -35,20 +36,35 @@ public static class ParameterCheckpoint
     public static CheckpointShard Write(ParameterStore store, string directory, int rank)
     {
         ArgumentNullException.ThrowIfNull(store);
-        var type = store.Types.Master.ToTensorDataType();
-        var pieces = Kinds.SelectMany(store.Pieces).Where(piece => store.Layout.Owns(piece.Bundle)).ToList();
-        using var writer = CheckpointShardWriter.Create(directory, rank, [.. pieces.Select(piece => new CheckpointPart(
-            NameOf(store, piece), type, TensorShape.Create([.. piece.Parameter.Shape]), piece.Box))]);
-        for (var i = 0; i < pieces.Count; i++)
+        var saved = SavedParts(store);
+        using var writer = CheckpointShardWriter.Create(directory, rank, [.. saved.Select(each => each.Part)]);
+        for (var i = 0; i < saved.Count; i++)
         {
-            using var view = store.View(pieces[i]);
-            var (address, length) = (TensorMemory.DataPointer(view), TensorMemory.ByteLength(view));
-            for (long done = 0; done < length; done += WriteBytes)
-                WriteBlock(writer, i, address + (nint)done, (int)Math.Min(WriteBytes, length - done));
+            using var view = saved[i].View();
+            Write(writer, i, TensorMemory.DataPointer(view), TensorMemory.ByteLength(view));
             GC.KeepAlive(view);
         }
 
         return writer.Commit();
+    }
+
+    /// <summary>What this rank writes: parts of global tensors, and views of their elements that the caller disposes.</summary>
+    internal static IReadOnlyList<(CheckpointPart Part, Func<Tensor> View)> SavedParts(ParameterStore store)
+    {
+        var type = store.Types.Master.ToTensorDataType();
+        return
+        [
+            .. Kinds.SelectMany(store.Pieces).Where(piece => store.Layout.Owns(piece.Bundle)).Select(piece => (
+                new CheckpointPart(NameOf(store, piece), type, TensorShape.Create([.. piece.Parameter.Shape]), piece.Box),
+                (Func<Tensor>)(() => store.View(piece)))),
+        ];
+    }
+
+    /// <summary>Writes all of a part, in blocks.</summary>
+    internal static void Write(CheckpointShardWriter writer, int part, nint address, long length)
+    {
+        for (long done = 0; done < length; done += WriteBytes)
+            WriteBlock(writer, part, address + (nint)done, (int)Math.Min(WriteBytes, length - done));
     }
 
     /// <summary>Reads everything this rank trains and rounds the weights to the compute type.</summary>

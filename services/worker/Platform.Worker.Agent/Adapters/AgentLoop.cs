@@ -80,13 +80,12 @@ internal sealed partial class AgentLoop(
         {
             if (attempt is { Phase: MemberPhase.Running, Stopping: null } && attempts.TryGet(attempt.Key, out RunningAttempt? running))
             {
-                RankReading[] readings = [.. running.Ranks.Values.Where(r => !r.HasExited).Select(r => r.Reading).OfType<RankReading>().OrderBy(r => r.Rank)];
-                if (CollectiveWatch.Check(readings, TimeSpan.FromSeconds(options.HangSeconds), now) is { } failure)
+                if (CollectiveWatch.Check(options.Node, running.Readings, TimeSpan.FromSeconds(options.HangSeconds), now) is { } failure)
                 {
                     IReadOnlyList<string> tail = failure.Rank is { } rank && running.Ranks.TryGetValue(rank, out RunningRank? culprit)
                         ? Processes.LogTail.Read(culprit.LogPath) : [];
                     await events.PostAsync(
-                        new AgentEvent.FailureReported(attempt.Key, failure with { Node = options.Node, LogTail = tail }), CancellationToken.None);
+                        new AgentEvent.FailureReported(attempt.Key, failure with { LogTail = tail }), CancellationToken.None);
                 }
             }
         }

@@ -46,7 +46,7 @@ internal sealed partial class EffectRunner(
                 await StartAsync(start.Assignment, start.Placement);
                 break;
             case AgentEffect.AskRanksToStop ask:
-                AskToStop(ask);
+                await AskToStopAsync(ask);
                 break;
             case AgentEffect.KillRanks kill:
                 Kill(kill.Attempt);
@@ -165,11 +165,18 @@ internal sealed partial class EffectRunner(
         await events.PostAsync(new AgentEvent.RankExited(key, rank.Rank, exitCode, tail), CancellationToken.None);
     }
 
-    private void AskToStop(AgentEffect.AskRanksToStop ask)
+    private async Task AskToStopAsync(AgentEffect.AskRanksToStop ask)
     {
         if (!attempts.TryGet(ask.Attempt, out RunningAttempt? attempt))
         {
             return;
+        }
+
+        // Before they stop: once one ends, the others leave what they wait in.
+        IReadOnlyList<RankStall> stalls = CollectiveWatch.Stalls(attempt.Readings, TimeSpan.FromSeconds(options.HangSeconds), clock.Now);
+        if (stalls.Count > 0)
+        {
+            await events.PostAsync(new AgentEvent.StallsObserved(ask.Attempt, stalls), CancellationToken.None);
         }
 
         attempt.RequestStop(new StopRequest(ask.Reason, ask.Grace, ask.Checkpoint));

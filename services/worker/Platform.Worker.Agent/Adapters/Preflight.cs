@@ -82,6 +82,7 @@ internal sealed class Preflight(ArtifactOptions artifacts, AgentOptions options)
             {
                 Code = FailureCode.CheckpointCorrupt,
                 Message = $"The checkpoint {checkpoint} to resume from is not there on node {options.Node}.",
+                Checkpoint = checkpoint,
             };
         }
 

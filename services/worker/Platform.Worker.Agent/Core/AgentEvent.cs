@@ -68,6 +68,11 @@ public abstract record AgentEvent
     /// <param name="Failure">Why.</param>
     public sealed record FailureReported(AttemptKey Attempt, GangFailure Failure) : AgentEvent;
 
+    /// <summary>The ranks of an attempt that is being stopped had stood still.</summary>
+    /// <param name="Attempt">Attempt.</param>
+    /// <param name="Stalls">What each of them did.</param>
+    public sealed record StallsObserved(AttemptKey Attempt, IReadOnlyList<RankStall> Stalls) : AgentEvent;
+
     /// <summary>A replica serves.</summary>
     /// <param name="Attempt">Attempt.</param>
     /// <param name="Endpoint">Address of its engine.</param>

@@ -108,6 +108,15 @@ public static partial class AgentMachine
             }
         }
 
+        /// <summary>Goes to the scheduler with the next report: at the latest that of the release.</summary>
+        public void StallsObserved(AgentEvent.StallsObserved observed)
+        {
+            if (Find(observed.Attempt) is { Phase: not MemberPhase.Released } attempt)
+            {
+                Put(attempt with { Stalls = observed.Stalls });
+            }
+        }
+
         public void ReplicaReady(AgentEvent.ReplicaReady ready)
         {
             if (Find(ready.Attempt) is { Phase: MemberPhase.Running, Stopping: null } attempt && attempt.ReplicaEndpoint != ready.Endpoint)

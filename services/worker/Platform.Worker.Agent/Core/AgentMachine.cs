@@ -56,6 +56,9 @@ public static partial class AgentMachine
             case AgentEvent.FailureReported reported:
                 step.FailureReported(reported);
                 break;
+            case AgentEvent.StallsObserved observed:
+                step.StallsObserved(observed);
+                break;
             case AgentEvent.ReplicaReady ready:
                 step.ReplicaReady(ready);
                 break;
@@ -124,6 +127,7 @@ public static partial class AgentMachine
             .Where(r => r.Value is RankProcess.Running)
             .ToImmutableSortedDictionary(r => r.Key, r => ((RankProcess.Running)r.Value).ProcessId),
         ReplicaEndpoint = attempt.ReplicaEndpoint,
+        Stalls = attempt.Stalls,
     };
 
     /// <summary>One application of one event: the state so far and the effects so far.</summary>

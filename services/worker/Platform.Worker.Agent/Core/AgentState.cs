@@ -95,6 +95,9 @@ public sealed record AttemptState
     /// <summary>Address of the replica's engine.</summary>
     public string? ReplicaEndpoint { get; init; }
 
+    /// <summary>What its ranks were doing when they were told to stop; empty unless they stood still.</summary>
+    public IReadOnlyList<RankStall> Stalls { get; init; } = [];
+
     /// <summary>Key of the attempt.</summary>
     public AttemptKey Key => AttemptKey.Of(Assignment);
 

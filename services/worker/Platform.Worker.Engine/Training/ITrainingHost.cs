@@ -4,7 +4,8 @@ using Platform.Hosting.Ranks;
 namespace Platform.Worker.Engine.Training;
 
 /// <summary>
-/// What a training rank says to, and hears from, whoever started it. Called on the model thread; calls may block it.
+/// What a training rank says to, and hears from, whoever started it. Calls come from the model thread, which they may block, but
+/// for those of <see cref="CommitCheckpoint"/> and <see cref="RegisterModel"/>, which come from threads that have nothing else to do.
 /// </summary>
 public interface ITrainingHost
 {
@@ -23,12 +24,10 @@ public interface ITrainingHost
     void Point(StepMetrics point);
 
     /// <summary>Makes a checkpoint exist.</summary>
-    /// <param name="step">Step after which it was taken.</param>
-    /// <param name="directory">Its directory, relative to the artifact root.</param>
-    /// <param name="manifestSha256">Hash of its manifest.</param>
-    /// <returns>Directories of checkpoints that may be deleted, relative to the artifact root.</returns>
+    /// <param name="saved">The checkpoint, whole on disk.</param>
+    /// <returns>What may be deleted now, and what may not.</returns>
     /// <exception cref="StaleAttemptException">The attempt is over.</exception>
-    IReadOnlyList<string> CommitCheckpoint(int step, string directory, string manifestSha256);
+    CheckpointCommit CommitCheckpoint(SavedCheckpoint saved);
 
     /// <summary>Registers the finished model.</summary>
     /// <param name="modelId">Name to register it under.</param>

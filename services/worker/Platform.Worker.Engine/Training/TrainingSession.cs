@@ -68,7 +68,8 @@ public sealed class TrainingSession
     /// <summary>Runs to the end, or until somebody asks to stop.</summary>
     /// <exception cref="PlanRefusedException">The job asks for something that this engine cannot do.</exception>
     /// <exception cref="InputUnreadableException">Data or tokenizer cannot be read.</exception>
-    /// <exception cref="Formats.ModelFormatException">The checkpoint cannot be read.</exception>
+    /// <exception cref="CheckpointUnreadableException">The checkpoint cannot be read.</exception>
+    /// <exception cref="CheckpointWriteException">A checkpoint cannot be written.</exception>
     /// <exception cref="DivergedException">A loss is not finite.</exception>
     /// <exception cref="CollectiveException">Another rank failed.</exception>
     public TrainingOutcome Run()
@@ -83,15 +84,15 @@ public sealed class TrainingSession
             return TrainingOutcome.Stopped;
         var plan = Resolve(dataset);
         using var trainer = new Trainer(plan, groups, dataset.Tokens, gauge.Recorder);
-        var saver = new CheckpointSaver(_launch, plan, groups, _host);
-        var (done, loss, saved) = Begin(trainer, saver);
+        using var saver = new CheckpointSaver(_launch, plan, groups, _host, _logger);
+        var (done, loss) = Begin(trainer, saver);
 
         if (done < _spec.Training.Steps)
         {
             gauge.MeasurePeak(plan, groups.World);
             try
             {
-                var outcome = Train(trainer, saver, plan, groups, gauge, done, ref loss, ref saved);
+                var outcome = Train(trainer, saver, plan, groups, gauge, done, ref loss);
                 if (outcome == TrainingOutcome.Stopped)
                     return outcome;
             }
@@ -101,11 +102,9 @@ public sealed class TrainingSession
             }
         }
 
-        if (saved is null)
-            throw new InvalidOperationException("A run ends with a checkpoint.");
-        if (_launch.Rank == 0)
-            Export(plan, dataset, saved, loss);
-        groups.World.Barrier();
+        var saved = saver.Saved ?? throw new InvalidOperationException("A run ends with a checkpoint.");
+        WorldWait.Until(groups.World, _launch.Rank != 0 ? Task.CompletedTask : Task.Factory.StartNew(
+            () => Export(plan, dataset, saved, loss), CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default));
         return TrainingOutcome.Finished;
     }
 
@@ -136,25 +135,38 @@ public sealed class TrainingSession
         return plan;
     }
 
-    private (int Step, double Loss, string? Saved) Begin(Trainer trainer, CheckpointSaver saver)
+    private (int Step, double Loss) Begin(Trainer trainer, CheckpointSaver saver)
     {
         _host.Progress("preparing", null);
         if (_launch.ResumeFrom is not { } checkpoint)
         {
             trainer.Parameters.Initialise(_spec.Training.Seed);
-            return (0, double.NaN, null);
+            return (0, double.NaN);
         }
 
         using var span = RankTelemetry.Source.StartActivity("resume");
-        var (step, loss) = saver.Resume(trainer.Parameters, checkpoint);
+        var (step, loss) = Resume(trainer, saver, checkpoint);
         span?.SetTag("step", step);
         if (_launch.Rank == 0)
             RankLog.Resumed(_logger, checkpoint, step);
-        return (step, loss, checkpoint);
+        return (step, loss);
+    }
+
+    private (int Step, double Loss) Resume(Trainer trainer, CheckpointSaver saver, string checkpoint)
+    {
+        try
+        {
+            return saver.Resume(trainer.Parameters, checkpoint);
+        }
+        catch (CheckpointUnreadableException unreadable)
+        {
+            RankLog.Unreadable(_logger, checkpoint, unreadable.Message);
+            throw;
+        }
     }
 
     private TrainingOutcome Train(
-        Trainer trainer, CheckpointSaver saver, TrainingPlan plan, ParallelGroups groups, RankGauge gauge, int done, ref double loss, ref string? saved)
+        Trainer trainer, CheckpointSaver saver, TrainingPlan plan, ParallelGroups groups, RankGauge gauge, int done, ref double loss)
     {
         var (training, every) = (_spec.Training, _spec.Checkpoint.EverySteps);
         _host.Progress("training", (double)done / training.Steps);
@@ -177,14 +189,21 @@ public sealed class TrainingSession
             gauge.WriteTimeline(_launch, groups, isLast: false);
 
             var stops = result.Stops > 0;
+            saver.Poll();
             if (step == training.Steps || (every > 0 && step % every == 0) || (stops && result.StopsWithCheckpoint > 0))
-                saved = Save(trainer, saver, gauge, step, loss);
+                Save(trainer, saver, gauge, step, loss);
             if (stops && step < training.Steps)
+            {
+                saver.Drain();
                 return TrainingOutcome.Stopped;
+            }
+
             if (step < training.Steps)
                 _host.Progress("training", (double)step / training.Steps);
         }
 
+        _host.Progress("saving", null);
+        saver.Drain();
         return TrainingOutcome.Finished;
     }
 
@@ -202,17 +221,13 @@ public sealed class TrainingSession
         return trainer.Evaluate();
     }
 
-    private string Save(Trainer trainer, CheckpointSaver saver, RankGauge gauge, int step, double loss)
+    private void Save(Trainer trainer, CheckpointSaver saver, RankGauge gauge, int step, double loss)
     {
         using var pause = gauge.Recorder.Begin(StepPart.Checkpoint, "checkpoint");
         using var span = RankTelemetry.Source.StartActivity("checkpoint");
         span?.SetTag("step", step);
         _host.Progress("saving", null);
-        var begun = Stopwatch.GetTimestamp();
-        var directory = saver.Save(trainer.Parameters, step, loss);
-        if (_launch.Rank == 0)
-            RankLog.Saved(_logger, directory, Stopwatch.GetElapsedTime(begun).TotalSeconds);
-        return directory;
+        saver.Begin(trainer.Parameters, step, loss);
     }
 
     private void Export(TrainingPlan plan, Dataset dataset, string checkpoint, double loss)
@@ -234,8 +249,16 @@ public sealed class TrainingSession
             EosTokenIds = plan.Model.EosTokenIds,
             PadTokenId = plan.Model.EosTokenIds.Count > 0 ? plan.Model.EosTokenIds[0] : null,
         };
-        using (var reader = CheckpointReader.Open(Path.Combine(_launch.ArtifactRoot, checkpoint), CheckpointVerification.Structure))
+        try
+        {
+            using var reader = CheckpointReader.Open(Path.Combine(_launch.ArtifactRoot, checkpoint), CheckpointVerification.Structure);
             CheckpointExport.Write(reader, plan.Model, type, generation, path);
+        }
+        catch (Formats.ModelFormatException damage)
+        {
+            throw new CheckpointUnreadableException(checkpoint, damage);
+        }
+
         var name = _spec.Output.RegisterAs ?? _spec.Name;
         _host.RegisterModel(name, directory, loss);
         RankLog.Exported(_logger, name, directory);

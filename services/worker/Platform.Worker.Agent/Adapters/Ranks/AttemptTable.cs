@@ -54,6 +54,10 @@ internal sealed record RunningAttempt(GangAssignment Assignment, string SharedMe
 
     public ConcurrentDictionary<int, RunningRank> Ranks { get; } = new();
 
+    /// <summary>What the ranks whose processes live last reported, by rank.</summary>
+    public IReadOnlyList<RankReading> Readings =>
+        [.. Ranks.Values.Where(r => !r.HasExited).Select(r => r.Reading).OfType<RankReading>().OrderBy(r => r.Rank)];
+
     /// <summary>Completes when its ranks must stop.</summary>
     public Task<StopRequest> Stop => _stop.Task;
 

@@ -23,8 +23,8 @@ internal sealed class RankServiceEndpoint(
     {
         RunningAttempt attempt = attempts.Authenticate(request.Gang, request.Attempt, request.Token);
         RunningRank rank = attempt.RankOf(request.Rank);
-        CollectiveReading[] collectives =
-            [.. request.Collectives.Select(c => new CollectiveReading(c.Group, c.Sequence, c.Operation, c.SecondsInside))];
+        GroupStall[] collectives =
+            [.. request.Collectives.Select(c => new GroupStall(c.Group, [.. c.Members], c.Sequence, c.Operation, c.SecondsInside, [.. c.WaitingFor]))];
         double? fraction = request.HasPhaseFraction ? request.PhaseFraction : null;
         rank.Observe(before => RankReading.Next(
             before, request.Rank, request.Phase, fraction, collectives, request.Points.Count > 0, clock.Now));
@@ -59,10 +59,15 @@ internal sealed class RankServiceEndpoint(
                     Step = request.Step,
                     Directory = request.Directory,
                     ManifestSha256 = request.ManifestSha256,
+                    Times = request.Times,
                 },
                 call).ResponseAsync,
             context.Deadline, context.CancellationToken);
-        return new RankCommitCheckpointResponse { ExpiredDirectories = { response.ExpiredDirectories } };
+        return new RankCommitCheckpointResponse
+        {
+            ExpiredDirectories = { response.ExpiredDirectories },
+            KeptDirectories = { response.KeptDirectories },
+        };
     }
 
     public override async Task<RankRegisterModelResponse> RegisterModel(RankRegisterModelRequest request, ServerCallContext context)
@@ -126,5 +131,6 @@ internal sealed class RankServiceEndpoint(
         Node = options.Node,
         LogTail = LogTail.Read(rank.LogPath),
         IsPermanent = request.FailurePermanent,
+        Checkpoint = request.FailureCheckpoint.Length > 0 ? request.FailureCheckpoint : null,
     };
 }
