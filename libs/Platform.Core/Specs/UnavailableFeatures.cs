@@ -21,7 +21,6 @@ internal static class UnavailableFeatures
         new("model.vocab_size", Given, "Setting the vocabulary here is not available yet; it follows from data.tokenizer."),
         new("data.mixture", Given, "Weighted mixtures are not available yet; list the files under data.source."),
         new("lora", Given, "LoRA is not available yet; remove this section to train every weight."),
-        new("resources.device", Is("cuda"), "CUDA devices are not available yet; use cpu."),
         new("resources.spot", Is("allowed"), "Spot nodes are not available yet; use forbidden or remove the key."),
     ];
 

@@ -168,7 +168,7 @@ internal sealed unsafe class CudaDriver
         catch (Exception missing) when (missing is DllNotFoundException or BadImageFormatException)
         {
             throw new CudaException(
-                $"CUDA devices cannot be used: {LibraryName}, which the NVIDIA driver installs, cannot be loaded ({missing.Message.Split('\n')[0].Trim()})", missing);
+                $"CUDA devices cannot be used: {LibraryName}, which the NVIDIA driver installs, cannot be loaded ({missing.Message.Trim().Split('\n')[^1]})", missing);
         }
 
         try

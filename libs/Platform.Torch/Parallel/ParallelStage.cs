@@ -46,7 +46,7 @@ public sealed class ParallelStage : IDisposable
         var layers = layout.Chunks[chunk];
         _region = new TensorParallelRegion(groups.Tensor, layout.SequenceParallel);
         (IsFirst, IsLast) = (layout.IsFirst && chunk == 0, layout.IsLast && chunk == layout.Chunks.Length - 1);
-        _rotary = new RotaryEmbedding(layout.Config, sequenceLength, store.Types.Compute, torch.CPU);
+        _rotary = new RotaryEmbedding(layout.Config, sequenceLength, store.Types.Compute, store.Device);
         foreach (var layer in Enumerable.Range(layers.First, layers.Count))
         {
             _layerUnits.Add(store.FindUnit(BundleRole.InputNorm, layer));
@@ -98,7 +98,7 @@ public sealed class ParallelStage : IDisposable
 
     /// <summary>An uninitialised tensor for this rank's rows of the activations or gradients of a micro-batch.</summary>
     public Tensor EmptyHidden(int sequences) =>
-        torch.empty([_region.RowsOf((long)sequences * SequenceLength), Config.HiddenSize], dtype: _store.Types.Compute, device: torch.CPU);
+        torch.empty([_region.RowsOf((long)sequences * SequenceLength), Config.HiddenSize], dtype: _store.Types.Compute, device: _store.Device);
 
     /// <summary>Residual stream after the first chunk, from tokens.</summary>
     /// <param name="tokens_N">Int64 ids, sequence by sequence.</param>

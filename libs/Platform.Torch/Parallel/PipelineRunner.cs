@@ -17,10 +17,15 @@ public sealed record MicroBatch(Tensor Tokens_N, Tensor Targets_N, int Sequences
     /// <param name="tokens">Ids, sequence by sequence.</param>
     /// <param name="targets">The id after each of them.</param>
     /// <param name="sequences">Number of sequences.</param>
-    public static MicroBatch Create(ReadOnlySpan<long> tokens, ReadOnlySpan<long> targets, int sequences) => new(
-        TensorMemory.FromSpan(tokens, [tokens.Length], torch.ScalarType.Int64),
-        TensorMemory.FromSpan(targets, [targets.Length], torch.ScalarType.Int64),
-        sequences);
+    /// <param name="device">Where the ids are needed; null for the CPU.</param>
+    public static MicroBatch Create(ReadOnlySpan<long> tokens, ReadOnlySpan<long> targets, int sequences, torch.Device? device = null) =>
+        new(Ids(tokens, device), Ids(targets, device), sequences);
+
+    private static Tensor Ids(ReadOnlySpan<long> ids, torch.Device? device)
+    {
+        var onHost = TensorMemory.FromSpan(ids, [ids.Length], torch.ScalarType.Int64);
+        return device is null || device.type == DeviceType.CPU ? onHost : onHost.to(device);
+    }
 }
 
 /// <summary>
@@ -86,7 +91,7 @@ public sealed class PipelineRunner(
             {
                 using var sums = chunk.Evaluate(hidden, microBatch.Targets_N)
                     .view(microBatch.Sequences, chunk.SequenceLength).sum(1, type: torch.ScalarType.Float64);
-                losses = TensorMemory.Span<double>(sums).ToArray();
+                losses = TensorMemory.Span<double>(sums.cpu()).ToArray();
             }
             else if (stages == 1)
             {

@@ -13,11 +13,14 @@ public sealed class AgentOptions : IValidatedOptions
     /// <summary>Scheduler, <c>http://host:port</c>.</summary>
     public string SchedulerAddress { get; set; } = "http://127.0.0.1:8082";
 
-    /// <summary>Virtual CPU devices this node offers.</summary>
+    /// <summary>Virtual CPU devices this node offers; of a node of GPUs, how many of them, the first ones, or all if there are fewer.</summary>
     public int Devices { get; set; } = 4;
 
-    /// <summary>Kind of device: <c>cpu</c>.</summary>
+    /// <summary>Kind of device: <c>cpu</c>, or <c>cuda</c> for the GPUs that the NVIDIA driver's tool lists.</summary>
     public string DeviceKind { get; set; } = "cpu";
+
+    /// <summary>The NVIDIA driver's tool, on the path or as a file; asked once, at the start.</summary>
+    public string GpuTool { get; set; } = "nvidia-smi";
 
     /// <summary>Memory of the node that gangs may use, in bytes; 0 for three quarters of what the machine has.</summary>
     public long MemoryBytes { get; set; }
@@ -73,9 +76,9 @@ public sealed class AgentOptions : IValidatedOptions
             yield return new Violation("Devices", $"Expected 1 to 1024, found {Devices}.");
         }
 
-        if (DeviceKind is not "cpu")
+        if (DeviceKind is not ("cpu" or "cuda"))
         {
-            yield return new Violation("DeviceKind", $"Expected cpu, the only kind this version can offer, found '{DeviceKind}'.");
+            yield return new Violation("DeviceKind", $"Expected cpu or cuda, found '{DeviceKind}'.");
         }
 
         if (!Path.IsPathRooted(DataDirectory))

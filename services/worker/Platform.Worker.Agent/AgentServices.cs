@@ -70,7 +70,9 @@ internal static class AgentServices
         long memory = options.MemoryBytes > 0 ? options.MemoryBytes : GC.GetGCMemoryInfo().TotalAvailableMemoryBytes / 4 * 3;
         return new NodeInventory(
             options.Node,
-            [.. Enumerable.Range(0, options.Devices).Select(i => new DeviceInfo(i, options.DeviceKind, memory / options.Devices))],
+            options.DeviceKind == "cuda"
+                ? [.. NvidiaSmi.List(options.GpuTool).Take(options.Devices)]
+                : [.. Enumerable.Range(0, options.Devices).Select(i => new DeviceInfo(i, options.DeviceKind, memory / options.Devices))],
             memory,
             options.Topology,
             Assembly.GetExecutingAssembly().GetName().Version?.ToString(3) ?? "0");

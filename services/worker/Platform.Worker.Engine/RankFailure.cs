@@ -2,6 +2,8 @@ using Platform.Core.Gangs;
 using Platform.Formats;
 using Platform.Hosting.Ranks;
 using Platform.Torch.Collectives;
+using Platform.Torch.Collectives.Nccl;
+using Platform.Torch.Cuda;
 using Platform.Worker.Engine.Checkpoints;
 using Platform.Worker.Engine.Data;
 using Platform.Worker.Engine.Training;
@@ -28,6 +30,7 @@ public sealed record RankFailure(FailureCode Code, string Message, bool IsPerman
         ModelFormatException => Own(FailureCode.CheckpointCorrupt, exception, isPermanent: true),
         DivergedException => Own(FailureCode.Diverged, exception, isPermanent: true),
         StaleAttemptException => Own(FailureCode.Stale, exception, isPermanent: false),
+        CudaException or NcclException => Own(FailureCode.DevicesUnavailable, exception, isPermanent: false),
         CollectiveTimeoutException => Consequence(FailureCode.RankHung, exception),
         CollectiveAbortedException or CollectiveConnectException => Consequence(FailureCode.RankExited, exception),
         TimeoutException => Own(FailureCode.StartTimeout, exception, isPermanent: false),

@@ -99,13 +99,14 @@ public static class RankProgram
             Validated<TrainingJobSpec>.Invalid invalid => throw new PlanRefusedException(invalid.Violations),
             _ => throw new InvalidOperationException("A job is valid or not."),
         };
-        using var world = await JoinAsync(launch, spec, stop);
+        using var gpu = spec.Resources.Device == "cuda" ? RankGpu.Open() : null;
+        using var world = await JoinAsync(launch, spec, gpu, stop);
         link.Collectives = () => [.. world.Status().Select(status => new Hosting.Ranks.CollectiveStatus(
             status.Group, status.Sequence, status.Operation ?? "",
             status.InProgress ? (DateTimeOffset.UtcNow - status.Since).TotalSeconds : 0, status.Members, status.WaitingFor))];
         try
         {
-            var outcome = await OnModelThreadAsync(launch, world, () => new TrainingSession(world, launch, spec, host, logger) { OwnsProcess = true }.Run());
+            var outcome = await OnModelThreadAsync(launch, world, () => new TrainingSession(world, launch, spec, host, logger) { OwnsProcess = true, Device = gpu?.Place }.Run());
             await link.FlushAsync(CancellationToken.None);
             return outcome;
         }
@@ -115,7 +116,7 @@ public static class RankProgram
         }
     }
 
-    private static async Task<ICollectiveWorld> JoinAsync(RankLaunch launch, TrainingJobSpec spec, CancellationToken stop)
+    private static async Task<ICollectiveWorld> JoinAsync(RankLaunch launch, TrainingJobSpec spec, RankGpu? gpu, CancellationToken stop)
     {
         if (launch.WorldSize == 1)
             return LoopbackWorld.CreateAll(1)[0];
@@ -125,13 +126,15 @@ public static class RankProgram
         {
             var peers = await RendezvousClient.JoinAsync(launch, launch.AdvertisedHost, listener.Port, RendezvousTimeout, stop);
             Directory.CreateDirectory(launch.SharedMemoryDirectory);
-            return HostCollectives.Connect(
+            var options = new CollectiveOptions
+            {
+                SharedMemoryDirectory = launch.SharedMemoryDirectory,
+                PendingMessagesPerEdge = TrainingPlan.MostMessagesUnderWay(spec),
+            };
+            var host = HostCollectives.Connect(
                 listener, launch.Rank, [.. peers.Select(peer => new RankEndpoint(peer.Rank, peer.Node, peer.Host, peer.Port))], launch.Token,
-                new CollectiveOptions
-                {
-                    SharedMemoryDirectory = launch.SharedMemoryDirectory,
-                    PendingMessagesPerEdge = TrainingPlan.MostMessagesUnderWay(spec),
-                });
+                options);
+            return gpu is null ? host : gpu.Over(host, options);
         }
         catch
         {

@@ -110,7 +110,6 @@ public sealed class JobSpecRefusalTests
     [InlineData("data.mixture", "{\"a\":1}")]
     [InlineData("lora", "{\"rank\":16}")]
     [InlineData("model.architecture", "\"qwen3\"")]
-    [InlineData("resources.device", "\"cuda\"")]
     [InlineData("resources.spot", "\"allowed\"")]
     [InlineData("output.deploy.scaling_config.device", "\"cuda\"")]
     public void Says_that_a_feature_is_not_available_yet(string field, string value)

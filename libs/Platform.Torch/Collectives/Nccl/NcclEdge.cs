@@ -8,15 +8,17 @@ namespace Platform.Torch.Collectives.Nccl;
 /// </summary>
 internal sealed unsafe class NcclEdge : IDisposable
 {
-    private const int BufferedMessages = 2;
-
     private readonly CudaDevice _device;
-    private readonly Slot[] _slots = [new(), new()];
+    private readonly Slot[] _slots;
     private long _sent;
 
-    public NcclEdge(CudaDevice device, NcclCommunicator communicator)
+    /// <param name="device">This rank's device.</param>
+    /// <param name="communicator">Of the two ranks; owned.</param>
+    /// <param name="messages">Messages that can be under way before a send waits.</param>
+    public NcclEdge(CudaDevice device, NcclCommunicator communicator, int messages)
     {
         _device = device;
+        _slots = [.. Enumerable.Range(0, messages).Select(_ => new Slot())];
         Communicator = communicator;
         Stream = device.CreateStream();
     }
@@ -37,7 +39,7 @@ internal sealed unsafe class NcclEdge : IDisposable
     public nint Stream { get; }
 
     /// <summary>Staging for the next message; before it is used its last send must be done.</summary>
-    public Slot NextSlot() => _slots[_sent++ % BufferedMessages];
+    public Slot NextSlot() => _slots[_sent++ % _slots.Length];
 
     /// <summary>Makes room in a slot whose last send is done.</summary>
     public void Fit(Slot slot, long bytes)

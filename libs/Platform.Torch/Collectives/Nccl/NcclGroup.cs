@@ -304,7 +304,7 @@ internal sealed unsafe class NcclGroup : CollectiveGroup
 
         var what = $"messages {(isSender ? "to" : "from")} rank {Members[peer]} in {Name}";
         NcclEdge? edge = null;
-        Keep(new NcclCommunicator(_library, id, 2, isSender ? 0 : 1, what), communicator => edges.Add(peer, edge = new NcclEdge(_device, communicator)));
+        Keep(new NcclCommunicator(_library, id, 2, isSender ? 0 : 1, what), communicator => edges.Add(peer, edge = new NcclEdge(_device, communicator, Math.Max(2, Options.PendingMessagesPerEdge))));
         return edge ?? throw new InvalidOperationException("The edge was just made.");
     }
 

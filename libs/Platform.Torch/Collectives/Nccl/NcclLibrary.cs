@@ -143,7 +143,7 @@ internal sealed unsafe class NcclLibrary
         catch (Exception missing) when (missing is DllNotFoundException or BadImageFormatException)
         {
             throw new NcclException(
-                $"Ranks on CUDA devices need NCCL: {path} cannot be loaded ({missing.Message.Split('\n')[0].Trim()}); install it or name its file in {PathVariable}.", missing);
+                $"Ranks on CUDA devices need NCCL: {path} cannot be loaded ({missing.Message.Trim().Split('\n')[^1]}); install it or name its file in {PathVariable}.", missing);
         }
         catch (EntryPointNotFoundException old)
         {

@@ -40,7 +40,8 @@ public static class ParameterCheckpoint
         using var writer = CheckpointShardWriter.Create(directory, rank, [.. saved.Select(each => each.Part)]);
         for (var i = 0; i < saved.Count; i++)
         {
-            using var view = saved[i].View();
+            using var own = saved[i].View();
+            using var view = own.cpu();
             Write(writer, i, TensorMemory.DataPointer(view), TensorMemory.ByteLength(view));
             GC.KeepAlive(view);
         }
@@ -86,8 +87,11 @@ public static class ParameterCheckpoint
                     $"{name} is {saved.DataType} {saved.Shape} in the checkpoint; this job trains {type} [{string.Join(", ", piece.Parameter.Shape)}].",
                     nameof(reader));
             using var view = store.View(piece);
-            ReadInto(reader, name, piece.Box, TensorMemory.DataPointer(view), TensorMemory.ByteLength(view));
-            GC.KeepAlive(view);
+            using var host = view.cpu();
+            ReadInto(reader, name, piece.Box, TensorMemory.DataPointer(host), TensorMemory.ByteLength(host));
+            GC.KeepAlive(host);
+            if (view.device_type != TorchSharp.DeviceType.CPU)
+                view.copy_(host);
         }
 
         store.PublishMasters();

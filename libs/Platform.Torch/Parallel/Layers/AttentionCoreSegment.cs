@@ -74,7 +74,7 @@ public sealed class AttentionCoreSegment(
     {
         var length = projected.shape[0] / sequences;
         var split = projected.view(sequences, length, heads + (2 * keyValueHeads), headDim);
-        var type = AttentionType(projected.dtype);
+        var type = AttentionType(projected);
         var turned = torch.empty([sequences, length, heads + keyValueHeads, headDim], dtype: type, device: projected.device);
         RotateInto(turned, split.narrow(2, 0, heads + keyValueHeads), length, 1);
         return (
@@ -84,8 +84,8 @@ public sealed class AttentionCoreSegment(
     }
 
     /// <summary>libtorch's bf16 kernel on the CPU is slower than its fp32 one for heads of up to 32 elements.</summary>
-    private torch.ScalarType AttentionType(torch.ScalarType type) =>
-        type == torch.ScalarType.BFloat16 && headDim <= 32 ? torch.ScalarType.Float32 : type;
+    private torch.ScalarType AttentionType(Tensor x) =>
+        x.dtype == torch.ScalarType.BFloat16 && x.device_type == DeviceType.CPU && headDim <= 32 ? torch.ScalarType.Float32 : x.dtype;
 
     /// <summary>Rotates x [B, T, heads, D] by its positions' angles, times a sign, into a tensor of its shape.</summary>
     private void RotateInto(Tensor destination, Tensor x, long length, int sign)

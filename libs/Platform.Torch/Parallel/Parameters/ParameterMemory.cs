@@ -89,7 +89,7 @@ internal sealed class ParameterMemory : IDisposable
 
     private Tensor Zeros(ScalarType type, long count)
     {
-        var tensor = torch.zeros([count], dtype: type, device: torch.CPU).DetachFromDisposeScope();
+        var tensor = torch.zeros([count], dtype: type, device: _storage.Device ?? torch.CPU).DetachFromDisposeScope();
         _tensors.Add(tensor);
         ByteLength += TensorMemory.ByteLength(tensor);
         return tensor;

@@ -91,6 +91,9 @@ public sealed class ParameterStore : IDisposable
     /// <summary>Number formats.</summary>
     public TrainingTypes Types => Storage.Types;
 
+    /// <summary>Where its tensors lie, and where layers compute.</summary>
+    public torch.Device Device => Storage.Device ?? torch.CPU;
+
     /// <summary>The memory of each unit, by the unit's index.</summary>
     public ImmutableArray<UnitMemory> Units => _memory.Units;
 

@@ -23,5 +23,6 @@ public enum ZeroStage
 /// <param name="Types">Number formats.</param>
 /// <param name="Zero">What the data group divides.</param>
 /// <param name="LayerMatricesHaveOneMoment">Matrices of decoder layers have a momentum and no second moment (Muon).</param>
+/// <param name="Device">Where it lies; null for the CPU.</param>
 public readonly record struct ParameterStorage(
-    TrainingTypes Types, ZeroStage Zero = ZeroStage.None, bool LayerMatricesHaveOneMoment = false);
+    TrainingTypes Types, ZeroStage Zero = ZeroStage.None, bool LayerMatricesHaveOneMoment = false, TorchSharp.torch.Device? Device = null);

@@ -53,8 +53,9 @@ public sealed class Trainer : IDisposable
     /// <param name="groups">The rank's groups.</param>
     /// <param name="tokens">The data.</param>
     /// <param name="recorder">Takes where the time goes; null for nobody.</param>
+    /// <param name="device">Where to compute; null for the CPU.</param>
     /// <exception cref="InputUnreadableException">The data are too short.</exception>
-    public Trainer(TrainingPlan plan, ParallelGroups groups, TokenFile tokens, StepRecorder? recorder = null)
+    public Trainer(TrainingPlan plan, ParallelGroups groups, TokenFile tokens, StepRecorder? recorder = null, TorchSharp.torch.Device? device = null)
     {
         ArgumentNullException.ThrowIfNull(plan);
         ArgumentNullException.ThrowIfNull(groups);
@@ -71,7 +72,7 @@ public sealed class Trainer : IDisposable
             _ => throw new ArgumentOutOfRangeException(nameof(plan)),
         };
         Parameters = new ParameterStore(
-            StageLayout.Create(plan.Model, plan.Mesh, groups.Coordinate, plan.Layout), new ParameterStorage(types, (ZeroStage)spec.Parallelism.ZeroStage));
+            StageLayout.Create(plan.Model, plan.Mesh, groups.Coordinate, plan.Layout), new ParameterStorage(types, (ZeroStage)spec.Parallelism.ZeroStage, Device: device));
         _exchange = new DataParallelExchange(groups, Parameters) { Recorder = _recorder };
         _chunks = ParallelStage.CreateAll(groups, Parameters, spec.Data.SequenceLength, spec.Training.ActivationCheckpointing switch
         {
@@ -177,6 +178,6 @@ public sealed class Trainer : IDisposable
         var (tokens, targets) = (new long[sequences.Length * length], new long[sequences.Length * length]);
         for (var i = 0; i < sequences.Length; i++)
             _tokens.Read(sequences[i], tokens.AsSpan(i * length, length), targets.AsSpan(i * length, length));
-        return MicroBatch.Create(tokens, targets, sequences.Length);
+        return MicroBatch.Create(tokens, targets, sequences.Length, Parameters.Device);
     }
 }

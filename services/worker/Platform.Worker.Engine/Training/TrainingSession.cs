@@ -65,6 +65,9 @@ public sealed class TrainingSession
     /// <summary>The rank is alone in its process, so that the process's memory can be measured as its own.</summary>
     public bool OwnsProcess { get; init; }
 
+    /// <summary>Where to compute; null for the CPU.</summary>
+    public TorchSharp.torch.Device? Device { get; init; }
+
     /// <summary>Runs to the end, or until somebody asks to stop.</summary>
     /// <exception cref="PlanRefusedException">The job asks for something that this engine cannot do.</exception>
     /// <exception cref="InputUnreadableException">Data or tokenizer cannot be read.</exception>
@@ -83,7 +86,7 @@ public sealed class TrainingSession
         if (dataset is null)
             return TrainingOutcome.Stopped;
         var plan = Resolve(dataset);
-        using var trainer = new Trainer(plan, groups, dataset.Tokens, gauge.Recorder);
+        using var trainer = new Trainer(plan, groups, dataset.Tokens, gauge.Recorder, Device);
         using var saver = new CheckpointSaver(_launch, plan, groups, _host, _logger);
         var (done, loss) = Begin(trainer, saver);
 
