@@ -19,7 +19,10 @@ internal static unsafe class AttentionTiles
     /// <summary>Elements of a head of a step of the other products.</summary>
     public const int Columns = 32;
 
-    /// <summary><c>scores[r, j] = Σ_d rows[r, d] · turned[d, j]</c> for the tile's rows and the first <paramref name="keys"/> positions.</summary>
+    /// <summary>
+    /// <c>scores[r, j] = Σ_d rows[r, d] · turned[d, j]</c> for the tile's rows and the first <paramref name="keys"/> positions.
+    /// The turned matrix lies in blocks of <see cref="Keys"/> positions, each block d by d, so that it is read in one stream.
+    /// </summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Scores(float* rows, int size, float* turned, int stride, int keys, float* scores)
     {
@@ -27,8 +30,8 @@ internal static unsafe class AttentionTiles
         {
             Vector512<float> a0 = default, a1 = default, b0 = default, b1 = default, c0 = default, c1 = default, d0 = default, d1 = default;
             Vector512<float> e0 = default, e1 = default, f0 = default, f1 = default, g0 = default, g1 = default, h0 = default, h1 = default;
-            var column = turned + j;
-            for (var d = 0; d < size; d++, column += stride)
+            var column = turned + (j * size);
+            for (var d = 0; d < size; d++, column += Keys)
             {
                 var left = Vector512.Load(column);
                 var right = Vector512.Load(column + 16);
@@ -137,7 +140,7 @@ internal static unsafe class AttentionTiles
         var lanes = Vector512<int>.Indices;
         for (var j = 0; j < keys; j += 16)
         {
-            var value = Exponential(Vector512.Load(scores + j) - offset);
+            var value = Lanes.Exponential(Vector512.Load(scores + j) - offset);
             value = Vector512.ConditionalSelect(Vector512.LessThan(lanes, Vector512.Create(seen - j)).AsSingle(), value, Vector512<float>.Zero);
             value.Store(scores + j);
             sum += value;
@@ -169,26 +172,6 @@ internal static unsafe class AttentionTiles
         var offset = Vector512.Create(mean);
         for (var j = 0; j < keys; j += 16)
             (Vector512.Load(weights + j) * (Vector512.Load(slopes + j) - offset)).Store(slopes + j);
-    }
-
-    /// <summary>e^x for x up to 80, to two units in the last place; below −87 the result is about 10⁻³⁸.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static Vector512<float> Exponential(Vector512<float> x)
-    {
-        // x = n·ln 2 + f with |f| ≤ ln 2 / 2, ln 2 in two parts; e^f by its series; 2^n by adding n to the exponent.
-        x = Vector512.Max(x, Vector512.Create(-87f));
-        var n = Vector512.Round(x * 1.44269504f);
-        var f = Vector512.FusedMultiplyAdd(n, Vector512.Create(-0.693359375f), x);
-        f = Vector512.FusedMultiplyAdd(n, Vector512.Create(2.12194440e-4f), f);
-        var series = Vector512.Create(1f / 5040);
-        series = Vector512.FusedMultiplyAdd(series, f, Vector512.Create(1f / 720));
-        series = Vector512.FusedMultiplyAdd(series, f, Vector512.Create(1f / 120));
-        series = Vector512.FusedMultiplyAdd(series, f, Vector512.Create(1f / 24));
-        series = Vector512.FusedMultiplyAdd(series, f, Vector512.Create(1f / 6));
-        series = Vector512.FusedMultiplyAdd(series, f, Vector512.Create(0.5f));
-        series = Vector512.FusedMultiplyAdd(series, f, Vector512.Create(1f));
-        series = Vector512.FusedMultiplyAdd(series, f, Vector512.Create(1f));
-        return (series.AsInt32() + (Vector512.ConvertToInt32Native(n) << 23)).AsSingle();
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

@@ -1,5 +1,4 @@
 using System.Runtime.Intrinsics;
-using Platform.Torch.Native;
 using TorchSharp;
 using ScalarType = TorchSharp.torch.ScalarType;
 using Tensor = TorchSharp.torch.Tensor;
@@ -24,9 +23,17 @@ public static unsafe class CausalAttentionKernel
     public static bool Supports(Tensor query)
     {
         ArgumentNullException.ThrowIfNull(query);
-        return Vector512.IsHardwareAccelerated && query.device_type == DeviceType.CPU && query.dim() == 4
-            && query.dtype is ScalarType.Float32 or ScalarType.BFloat16
-            && query.shape[3] > 0 && query.shape[3] % AttentionTiles.Columns == 0;
+        return query.dim() == 4 && query.shape[3] <= int.MaxValue && Supports(query.device, query.dtype, (int)query.shape[3]);
+    }
+
+    /// <summary>Whether this machine can use the kernel for such inputs.</summary>
+    /// <param name="device">Where the tensors are; the CPU, with 512-bit vectors.</param>
+    /// <param name="type">fp32 or bf16.</param>
+    /// <param name="headSize">Elements of a head, a multiple of 32.</param>
+    public static bool Supports(torch.Device device, ScalarType type, int headSize)
+    {
+        ArgumentNullException.ThrowIfNull(device);
+        return Lanes.Exist(type) && device.type == DeviceType.CPU && headSize > 0 && headSize % AttentionTiles.Columns == 0;
     }
 
     /// <summary>Attention with scale 1/√D.</summary>
@@ -181,15 +188,7 @@ public static unsafe class CausalAttentionKernel
     {
         var needed = shape.ScratchElements;
         var tasks = shape.Batch * shape.SharedHeads;
-        var threads = Math.Min(TorchThreads.Count, tasks);
-        if (threads <= 1)
-        {
-            for (var task = 0; task < tasks; task++)
-                Run(task);
-            return;
-        }
-
-        System.Threading.Tasks.Parallel.For(0, tasks, new ParallelOptions { MaxDegreeOfParallelism = threads }, Run);
+        KernelThreads.ForEach(tasks, Run);
 
         void Run(int task)
         {
@@ -200,15 +199,18 @@ public static unsafe class CausalAttentionKernel
         }
     }
 
+    /// <summary>Transposes rows [T, D] into blocks [T / 32, D, 32] for <see cref="AttentionTiles.Scores"/>, zeros after the last row.</summary>
     private static void Turn(float* rows, int length, int size, float* turned, int stride)
     {
-        for (var d = 0; d < size; d++)
+        for (var first = 0; first < stride; first += AttentionTiles.Keys, turned += AttentionTiles.Keys * size)
         {
-            var target = turned + (d * stride);
-            for (var t = 0; t < length; t++)
-                target[t] = rows[(t * size) + d];
-            for (var t = length; t < stride; t++)
-                target[t] = 0;
+            var count = Math.Min(AttentionTiles.Keys, length - first);
+            for (var t = 0; t < AttentionTiles.Keys; t++)
+            {
+                var row = rows + ((first + t) * size);
+                for (var d = 0; d < size; d++)
+                    turned[(d * AttentionTiles.Keys) + t] = t < count ? row[d] : 0;
+            }
         }
     }
 

@@ -39,7 +39,7 @@ internal readonly unsafe struct HeadRows
             for (var d = 0; d < _size; d += 16)
             {
                 var value = _isHalfWidth
-                    ? Widen(Vector256.Load((ushort*)_start + offset + d))
+                    ? BFloat16Lanes.Load(_start, offset + d)
                     : Vector512.Load((float*)_start + offset + d);
                 (value * scale).Store(destination + d);
             }
@@ -56,24 +56,10 @@ internal readonly unsafe struct HeadRows
             {
                 var value = Vector512.Load(source + d) * scale[t];
                 if (_isHalfWidth)
-                    Narrow(value).Store((ushort*)_start + offset + d);
+                    BFloat16Lanes.Store(_start, offset + d, value);
                 else
                     value.Store((float*)_start + offset + d);
             }
         }
-    }
-
-    private static Vector512<float> Widen(Vector256<ushort> bits)
-    {
-        var (low, high) = Vector256.Widen(bits);
-        return (Vector512.Create(low, high) << 16).AsSingle();
-    }
-
-    /// <summary>Rounds to the nearest bf16, ties to even. Attention produces no NaN from finite inputs.</summary>
-    private static Vector256<ushort> Narrow(Vector512<float> value)
-    {
-        var bits = value.AsUInt32();
-        bits = (bits + Vector512.Create(0x7fffu) + ((bits >>> 16) & Vector512.Create(1u))) >>> 16;
-        return Vector256.Narrow(bits.GetLower(), bits.GetUpper());
     }
 }

@@ -1,5 +1,6 @@
 using Platform.Core.Gangs;
 using Platform.Torch.Collectives;
+using Platform.Torch.Kernels;
 using Platform.Torch.Parallel.Parameters;
 using Platform.Torch.Timelines;
 using TorchSharp;
@@ -220,22 +221,16 @@ public sealed class DataParallelExchange : IDisposable
 /// <summary>Squared norms of gradients.</summary>
 internal static class SquaredNorms
 {
-    private const long BlockElements = 4 << 20;
-
     /// <summary>Of a rank's shard of a unit, as far as the rank counts its elements.</summary>
     public static double Of(StageLayout layout, UnitMemory memory)
     {
         double sum = 0;
         foreach (var range in CountedRanges(layout, memory.Unit).Select(range => range.Intersect(memory.Shard)))
         {
-            for (var done = 0L; done < range.Count; done += BlockElements)
-            {
-                using var part = memory.View(
-                    StateKind.Gradient, new ElementRange(range.Start + done, Math.Min(BlockElements, range.Count - done)));
-                using var exact = part.to_type(torch.ScalarType.Float64);
-                using var dot = exact.dot(exact);
-                sum += dot.item<double>();
-            }
+            if (range.Count == 0)
+                continue;
+            using var part = memory.View(StateKind.Gradient, range);
+            sum += SquaredNormKernel.Of(part);
         }
 
         return sum;

@@ -1,3 +1,4 @@
+using Platform.Torch.Kernels;
 using TorchSharp;
 using Tensor = TorchSharp.torch.Tensor;
 
@@ -7,7 +8,8 @@ namespace Platform.Torch.Parallel.Layers;
 
 /// <summary>
 /// Causal attention between the projections: rotation by hand (its gradient is the rotation by the opposite angle), the
-/// attention itself recorded by autograd. Heads are independent, so each rank of a tensor group has its share of them.
+/// attention itself by <see cref="CausalAttentionKernel"/>, or recorded by autograd where that cannot be used. Heads are
+/// independent, so each rank of a tensor group has its share of them.
 /// </summary>
 /// <param name="heads">Query heads of this rank.</param>
 /// <param name="keyValueHeads">Key/value heads of this rank; divides <paramref name="heads"/>.</param>
@@ -26,6 +28,13 @@ public sealed class AttentionCoreSegment(
     public Tensor Forward(Tensor projected, int sequences, ActivationTape? tape)
     {
         ArgumentNullException.ThrowIfNull(projected);
+        if (UsesKernel(projected))
+        {
+            if (recompute)
+                tape?.Push(projected.alias());
+            return ForwardKernel(projected, sequences, recompute ? null : tape);
+        }
+
         if (tape is null || recompute)
         {
             tape?.Push(projected.alias());
@@ -41,6 +50,13 @@ public sealed class AttentionCoreSegment(
     {
         ArgumentNullException.ThrowIfNull(gradient);
         ArgumentNullException.ThrowIfNull(tape);
+        if (UsesKernel(gradient))
+        {
+            if (recompute)
+                ForwardKernel(tape.Pop(), sequences, tape);
+            return BackwardKernel(gradient, sequences, tape);
+        }
+
         if (recompute)
             Record(tape.Pop(), sequences, tape);
         var (result, value, key, query) = (tape.Pop(), tape.Pop(), tape.Pop(), tape.Pop());
@@ -54,6 +70,43 @@ public sealed class AttentionCoreSegment(
         places.narrow(2, heads + keyValueHeads, keyValueHeads).copy_(gradients[2].transpose(1, 2));
         return whole;
     }
+
+    private bool UsesKernel(Tensor x) => CausalAttentionKernel.Supports(x.device, x.dtype, headDim);
+
+    private Tensor ForwardKernel(Tensor projected, int sequences, ActivationTape? tape)
+    {
+        var (tokens, length) = (projected.shape[0], projected.shape[0] / sequences);
+        var split = projected.view(sequences, length, heads + (2 * keyValueHeads), headDim);
+        var rotated = torch.empty_like(split);
+        RotaryKernel.Rotate(split, heads + keyValueHeads, cosine_PD, sine_PD, 1, rotated);
+        var (query, key, value) = Parts(rotated);
+        var (result, logSums) = CausalAttentionKernel.Forward(query, key, value);
+        if (tape is not null)
+        {
+            tape.Push(rotated);
+            tape.Push(result.alias());
+            tape.Push(logSums);
+        }
+
+        return result.view(tokens, (long)heads * headDim);
+    }
+
+    private Tensor BackwardKernel(Tensor gradient, int sequences, ActivationTape tape)
+    {
+        var (logSums, result, rotated) = (tape.Pop(), tape.Pop(), tape.Pop());
+        var (query, key, value) = Parts(rotated);
+        var whole = torch.empty_like(rotated);
+        var (queryGradient, keyGradient, valueGradient) = Parts(whole);
+        CausalAttentionKernel.Backward(
+            gradient.view(result.shape), query, key, value, result, logSums, queryGradient, keyGradient, valueGradient);
+        RotaryKernel.Rotate(whole, heads + keyValueHeads, cosine_PD, sine_PD, -1, whole);
+        return whole.view(gradient.shape[0], (heads + (2L * keyValueHeads)) * headDim);
+    }
+
+    /// <summary>Queries, keys and values [B, heads, T, D] of a tensor [B, T, H + 2K, D].</summary>
+    private (Tensor Query, Tensor Key, Tensor Value) Parts(Tensor x) => (
+        x.narrow(2, 0, heads).transpose(1, 2), x.narrow(2, heads, keyValueHeads).transpose(1, 2),
+        x.narrow(2, heads + keyValueHeads, keyValueHeads).transpose(1, 2));
 
     private Tensor Record(Tensor projected, int sequences, ActivationTape tape)
     {

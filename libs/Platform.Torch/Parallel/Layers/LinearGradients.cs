@@ -1,3 +1,4 @@
+using Platform.Torch.Kernels;
 using Tensor = TorchSharp.torch.Tensor;
 
 namespace Platform.Torch.Parallel.Layers;
@@ -16,7 +17,10 @@ internal static class LinearGradients
         }
 
         using var product = transposed.mm(x_NI);
-        sum_OI.add_(product);
+        if (WideningSum.Supports(sum_OI, product))
+            WideningSum.Add(sum_OI, product);
+        else
+            sum_OI.add_(product);
     }
 
     /// <summary>Adds the column sums, formed in the master type.</summary>

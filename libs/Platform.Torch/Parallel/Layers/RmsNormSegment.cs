@@ -1,3 +1,4 @@
+using Platform.Torch.Kernels;
 using TorchSharp;
 using Tensor = TorchSharp.torch.Tensor;
 
@@ -18,6 +19,21 @@ public sealed class RmsNormSegment(Tensor weight_E, Tensor? weightGradient_E, do
     public Tensor Forward(Tensor x_NE, ActivationTape? tape)
     {
         ArgumentNullException.ThrowIfNull(x_NE);
+        if (UsesKernel(x_NE))
+        {
+            var rows = x_NE.contiguous();
+            var (normalised, scales) = RmsNormKernel.Forward(rows, weight_E, epsilon);
+            if (tape is null)
+            {
+                scales.Dispose();
+                return normalised;
+            }
+
+            tape.Push(rows.alias());
+            tape.Push(scales);
+            return normalised;
+        }
+
         if (tape is null)
             return Ops.RmsNorm(x_NE, weight_E, epsilon);
         using var recording = torch.enable_grad();
@@ -33,11 +49,21 @@ public sealed class RmsNormSegment(Tensor weight_E, Tensor? weightGradient_E, do
     /// <summary>Adds to the weight's gradient and returns the input's.</summary>
     public Tensor Backward(Tensor gradient_NE, ActivationTape tape)
     {
+        ArgumentNullException.ThrowIfNull(gradient_NE);
         ArgumentNullException.ThrowIfNull(tape);
+        if (UsesKernel(gradient_NE))
+        {
+            var (scales, input) = (tape.Pop(), tape.Pop());
+            return RmsNormKernel.Backward(gradient_NE.contiguous(), input, weight_E, scales, weightGradient_E);
+        }
+
         var (result, weight, x) = (tape.Pop(), tape.Pop(), tape.Pop());
         var gradients = torch.autograd.grad([result], [x, weight], [gradient_NE]);
         weightGradient_E?.add_(gradients[1]);
         gradients[1].Dispose();
         return gradients[0];
     }
+
+    private bool UsesKernel(Tensor rows) =>
+        RmsNormKernel.Supports(rows) && (weightGradient_E is null || weightGradient_E.dtype == torch.ScalarType.Float32);
 }

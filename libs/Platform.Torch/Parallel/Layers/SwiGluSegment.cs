@@ -1,3 +1,4 @@
+using Platform.Torch.Kernels;
 using Tensor = TorchSharp.torch.Tensor;
 
 namespace Platform.Torch.Parallel.Layers;
@@ -15,6 +16,8 @@ public static class SwiGluSegment
     {
         ArgumentNullException.ThrowIfNull(gateUp_N2F);
         tape?.Push(gateUp_N2F.alias());
+        if (SwiGluKernel.Supports(gateUp_N2F))
+            return SwiGluKernel.Forward(gateUp_N2F);
         var (gate, up) = Halves(gateUp_N2F);
         using (gate)
         using (up)
@@ -27,6 +30,8 @@ public static class SwiGluSegment
         ArgumentNullException.ThrowIfNull(gradient_NF);
         ArgumentNullException.ThrowIfNull(tape);
         var gateUp = tape.Pop();
+        if (SwiGluKernel.Supports(gateUp) && gradient_NF.is_contiguous())
+            return SwiGluKernel.Backward(gradient_NF, gateUp);
         var result = gateUp.empty_like();
         var (gate, up) = Halves(gateUp);
         var (gateGradient, upGradient) = Halves(result);

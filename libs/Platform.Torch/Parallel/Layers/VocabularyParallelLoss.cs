@@ -1,3 +1,4 @@
+using Platform.Torch.Kernels;
 using Platform.Torch.Models.Llama;
 using TorchSharp;
 using ScalarType = TorchSharp.torch.ScalarType;
@@ -49,7 +50,10 @@ public sealed class VocabularyParallelLoss(
         using var scope = torch.NewDisposeScope();
         var x_NE = region.Gather(x_RE);
         var weight = weight_VE.narrow(0, 0, slice.Length);
-        var logits = torch.nn.functional.linear(x_NE, weight).to_type(type);
+        var logits = torch.nn.functional.linear(x_NE, weight);
+        if (type == ScalarType.Float32 && CrossEntropyKernel.Supports(logits))
+            return RunKernel(x_NE, targets_N, weight, logits, scale);
+        logits = logits.to_type(type);
 
         // A rank whose share is all padding has no logits; it takes part in the exchange with neutral values.
         var isEmpty = slice.Length == 0;
@@ -75,5 +79,29 @@ public sealed class VocabularyParallelLoss(
         if (!isEmpty && weightGradient_VE is not null)
             LinearGradients.AddWeight(weightGradient_VE.narrow(0, 0, slice.Length), logitGradient, x_NE);
         return (loss, region.Sum(logitGradient.mm(weight)).MoveToOuterDisposeScope());
+    }
+
+    /// <summary>
+    /// The same with the logits in their own type. Each rank's sums are relative to its own largest logit until the group's is
+    /// known, so one pass forms both.
+    /// </summary>
+    private (Tensor Loss_N, Tensor? Gradient_RE) RunKernel(Tensor x_NE, Tensor targets_N, Tensor weight, Tensor logits, double? scale)
+    {
+        var (mineLargest, mineSum) = CrossEntropyKernel.Statistics(logits);
+        var largest = mineLargest.clone();
+        region.Group.AllReduceMax(largest);
+        var (rows, mine) = VocabularyShare.Locate(targets_N, slice, ScalarType.Float32);
+        var statistics = torch.empty([2, targets_N.shape[0]], dtype: ScalarType.Float32);
+        statistics[0].copy_(mineSum.mul_(mineLargest.sub_(largest).exp_()));
+        statistics[1].copy_(logits.gather(1, rows.unsqueeze(1)).squeeze(1).to_type(ScalarType.Float32).sub_(largest).mul_(mine));
+        region.Group.AllReduceSum(statistics);
+        var loss = statistics[0].log().sub_(statistics[1]).mul_(targets_N.ge(0).to_type(type)).MoveToOuterDisposeScope();
+        if (scale is not { } factor)
+            return (loss, null);
+
+        CrossEntropyKernel.Differentiate(logits, largest, statistics[0], targets_N, slice.Start, factor);
+        if (weightGradient_VE is not null)
+            LinearGradients.AddWeight(weightGradient_VE.narrow(0, 0, slice.Length), logits, x_NE);
+        return (loss, region.Sum(logits.mm(weight)).MoveToOuterDisposeScope());
     }
 }
