@@ -13,6 +13,10 @@ public sealed class RankProgramTests
     {
         using var directory = new TemporaryDirectory();
         var job = Job(directory, 2, 2, 2, steps: 4) with { Checkpoint = new CheckpointSpec { EverySteps = 2 } };
+        job = job with
+        {
+            Parallelism = job.Parallelism with { Schedule = PipelineSchedule.Interleaved, VirtualStages = 2, SequenceParallel = true },
+        };
         await using var agent = await ScriptedAgent.StartAsync(directory.Path, 8, TestContext.Current.CancellationToken);
 
         var codes = await Task.WhenAll(Launches(directory, job, agent).Select(file => RankProgram.RunAsync(file, TestContext.Current.CancellationToken)));

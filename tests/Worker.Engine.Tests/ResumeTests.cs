@@ -45,16 +45,23 @@ public sealed class ResumeTests
         Assert.Equal(3 * 48, expected.Count);
 
         var attempt = 1;
-        foreach (var (tensor, pipeline, data) in new[] { (1, 1, 1), (4, 1, 1), (1, 5, 1), (2, 1, 4), (1, 3, 2) })
+        var one = new ParallelismSpec { MicroBatchSize = 1 };
+        ParallelismSpec[] layouts =
+        [
+            one, one with { Tensor = 4 }, one with { Pipeline = 5 }, one with { Tensor = 2, Data = 4 }, one with { Pipeline = 3, Data = 2 },
+            one with { Tensor = 2, Pipeline = 2, Schedule = PipelineSchedule.Interleaved, VirtualStages = 2, SequenceParallel = true },
+        ];
+        foreach (var layout in layouts)
         {
             // Everything is trained: the attempt reads the checkpoint, exports, and registers the same model.
             using var reader = new RecordingHost();
-            Gang.Run(Job(directory, tensor, pipeline, data, Precision.Float32), artifacts, reader, ++attempt, original.Directory);
+            var job = Job(directory, 1, 1, 1, Precision.Float32) with { Parallelism = layout };
+            Gang.Run(job, artifacts, reader, ++attempt, original.Directory);
             Assert.Empty(reader.Points);
             Assert.Equal(writer.Models.Single().Loss, reader.Models.Single().Loss);
 
             // One more step of a longer job from it writes it again in another layout's pieces.
-            var longer = Job(directory, tensor, pipeline, data, Precision.Float32) with
+            var longer = job with
             {
                 Optimizer = new OptimizerSpec { Lr = 1e-30, MinLr = 1e-30, WeightDecay = 0, Schedule = LearningRateSchedule.Constant },
             };

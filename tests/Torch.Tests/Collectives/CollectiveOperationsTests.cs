@@ -141,6 +141,44 @@ public sealed class CollectiveOperationsTests
         });
     }
 
+    /// <summary>The receiver takes nothing before the sender is done with everything, messages larger than their way included.</summary>
+    [Theory]
+    [InlineData(Fabric.Loopback)]
+    [InlineData(Fabric.SharedMemory)]
+    [InlineData(Fabric.Tcp)]
+    public void A_sender_waits_for_nobody_while_as_many_messages_are_pending_as_may_be(Fabric fabric)
+    {
+        const int messages = 9;
+        const int count = 300_000;
+        using var sentAll = new ManualResetEventSlim();
+        RankThreads.Run(fabric.Create(2, Fabrics.SmallPieces with { PendingMessagesPerEdge = messages }), world =>
+        {
+            using var group = world.CreateGroup("pipeline group 0", world.All());
+            if (group.Rank == 0)
+            {
+                for (var i = 0; i < messages; i++)
+                {
+                    using var message = HostBuffer.Of([.. Enumerable.Range(i, count).Select(value => (float)value)]);
+                    group.Send(message.Buffer, 1);
+                }
+
+                sentAll.Set();
+                group.Barrier();
+                return;
+            }
+
+            Assert.True(sentAll.Wait(TimeSpan.FromSeconds(30), TestContext.Current.CancellationToken), "The sender waits for the receiver.");
+            using var received = new HostBuffer(count, CollectiveElement.Float32);
+            for (var i = 0; i < messages; i++)
+            {
+                group.Receive(received.Buffer, 0);
+                Assert.Equal(Enumerable.Range(i, count).Select(value => (float)value), received.ToFloats());
+            }
+
+            group.Barrier();
+        });
+    }
+
     private static IEnumerable<(CollectiveElement Element, ReduceOperation Operation)> Reductions() =>
         from element in Enum.GetValues<CollectiveElement>()
         from operation in Enum.GetValues<ReduceOperation>()

@@ -10,9 +10,10 @@ namespace Platform.Torch.Tests.Parallelism;
 /// <summary>Runs every rank of a world in this process, one thread each, and rethrows the failure that came first, causes before effects.</summary>
 internal static class InProcessRanks
 {
-    public static IReadOnlyList<T> Run<T>(int size, Func<ICollectiveWorld, T> body)
+    public static IReadOnlyList<T> Run<T>(int size, Func<ICollectiveWorld, T> body, int pendingMessages = 2)
     {
-        var worlds = LoopbackWorld.CreateAll(size, new CollectiveOptions { Timeout = TimeSpan.FromMinutes(1) });
+        var worlds = LoopbackWorld.CreateAll(
+            size, new CollectiveOptions { Timeout = TimeSpan.FromMinutes(1), PendingMessagesPerEdge = pendingMessages });
         var results = new T[size];
         var failures = new ConcurrentQueue<Exception>();
         var threads = worlds.Select(world => new Thread(() =>
