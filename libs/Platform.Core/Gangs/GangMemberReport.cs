@@ -144,6 +144,9 @@ public sealed record StepMetrics(
     /// <summary>Model FLOPs of the step over what the devices could have done in its time.</summary>
     public double? ModelFlopsUtilization { get; init; }
 
+    /// <summary>Steps so far whose loss or gradient was not finite, or a spike: weights were not updated.</summary>
+    public int SkippedSteps { get; init; }
+
     /// <summary>What the ranks have measured so far; on some steps only.</summary>
     public RunMeasurement? Measurement { get; init; }
 }

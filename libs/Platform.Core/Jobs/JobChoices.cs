@@ -19,7 +19,7 @@ internal static class JobChoices
 
     public static Choices<string> ActivationCheckpointing { get; } = Choices.Of("none", "selective", "full");
 
-    public static Choices<string> Optimizers { get; } = Choices.Of("adamw");
+    public static Choices<string> Optimizers { get; } = Choices.Of("adamw", "muon");
 
     public static Choices<LearningRateSchedule> LearningRates { get; } = new(
         ("cosine", LearningRateSchedule.Cosine),

@@ -166,15 +166,30 @@ public static class JobSpecReader
         ActivationCheckpointing = training.Choice("activation_checkpointing", JobChoices.ActivationCheckpointing, "none"),
         Seed = training.Long("seed", 0, long.MaxValue, 42),
         EvalEvery = training.Int("eval_every", 0, 1_000_000_000, 0),
+        ZLossCoefficient = training.Number("z_loss_coefficient", new(0, 1), 0),
+        LossGuard = ReadLossGuard(training.Section("loss_guard")),
+    };
+
+    private static LossGuardSpec ReadLossGuard(SpecObject guard) => new()
+    {
+        SpikeZScore = guard.Number("spike_z_score", new(0, 1e6), 0),
+        Window = guard.Int("window", 2, 100_000, 128),
+        MaxConsecutiveSkips = guard.Int("max_consecutive_skips", 1, 1_000_000, 5),
+        MaxSkips = guard.Int("max_skips", 1, 1_000_000_000, 100),
     };
 
     private static OptimizerSpec ReadOptimizer(SpecObject optimizer)
     {
         var lr = optimizer.Number("lr", new(0, 10, ExcludesMin: true), 1e-3);
         var (beta1, beta2) = ReadBetas(optimizer);
+        var name = optimizer.Choice("name", JobChoices.Optimizers, "adamw");
+        var muon = ReadMuon(optimizer.Section("muon"));
+        if (name != "muon" && optimizer.Has("muon"))
+            optimizer.Refuse("muon", "Only the optimizer muon has these; set optimizer.name to muon or remove the section.");
         return new OptimizerSpec
         {
-            Name = optimizer.Choice("name", JobChoices.Optimizers, "adamw"),
+            Name = name,
+            Muon = name == "muon" ? muon : null,
             Lr = lr,
             MinLr = optimizer.Number("min_lr", new(0, 10), Math.Min(1e-4, lr)),
             Schedule = optimizer.Choice("schedule", JobChoices.LearningRates, LearningRateSchedule.Cosine),
@@ -186,6 +201,13 @@ public static class JobSpecReader
             GradClip = optimizer.Number("grad_clip", new(0, 1e9), 1),
         };
     }
+
+    private static MuonSpec ReadMuon(SpecObject muon) => new()
+    {
+        Momentum = muon.Number("momentum", new(0, 1, ExcludesMax: true), 0.95),
+        Nesterov = muon.Flag("nesterov", true),
+        NewtonSchulzSteps = muon.Int("ns_steps", 1, 100, 5),
+    };
 
     private static (double Beta1, double Beta2) ReadBetas(SpecObject optimizer)
     {

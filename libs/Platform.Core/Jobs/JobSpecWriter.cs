@@ -107,20 +107,42 @@ public static class JobSpecWriter
         // 64-bit numbers are strings in proto3 JSON: a JSON number would lose digits above 2^53.
         ["seed"] = training.Seed.ToString(CultureInfo.InvariantCulture),
         ["eval_every"] = training.EvalEvery,
+        ["z_loss_coefficient"] = training.ZLossCoefficient,
+        ["loss_guard"] = new JsonObject
+        {
+            ["spike_z_score"] = training.LossGuard.SpikeZScore,
+            ["window"] = training.LossGuard.Window,
+            ["max_consecutive_skips"] = training.LossGuard.MaxConsecutiveSkips,
+            ["max_skips"] = training.LossGuard.MaxSkips,
+        },
     };
 
-    private static JsonObject Write(OptimizerSpec optimizer) => new()
+    private static JsonObject Write(OptimizerSpec optimizer)
     {
-        ["name"] = optimizer.Name,
-        ["lr"] = optimizer.Lr,
-        ["min_lr"] = optimizer.MinLr,
-        ["schedule"] = JobChoices.LearningRates.Spell(optimizer.Schedule),
-        ["warmup_steps"] = optimizer.WarmupSteps,
-        ["weight_decay"] = optimizer.WeightDecay,
-        ["betas"] = new JsonArray(optimizer.Beta1, optimizer.Beta2),
-        ["eps"] = optimizer.Eps,
-        ["grad_clip"] = optimizer.GradClip,
-    };
+        var json = new JsonObject
+        {
+            ["name"] = optimizer.Name,
+            ["lr"] = optimizer.Lr,
+            ["min_lr"] = optimizer.MinLr,
+            ["schedule"] = JobChoices.LearningRates.Spell(optimizer.Schedule),
+            ["warmup_steps"] = optimizer.WarmupSteps,
+            ["weight_decay"] = optimizer.WeightDecay,
+            ["betas"] = new JsonArray(optimizer.Beta1, optimizer.Beta2),
+            ["eps"] = optimizer.Eps,
+            ["grad_clip"] = optimizer.GradClip,
+        };
+        if (optimizer.Muon is { } muon)
+        {
+            json["muon"] = new JsonObject
+            {
+                ["momentum"] = muon.Momentum,
+                ["nesterov"] = muon.Nesterov,
+                ["ns_steps"] = muon.NewtonSchulzSteps,
+            };
+        }
+
+        return json;
+    }
 
     private static JsonObject Write(ResourceSpec resources)
     {

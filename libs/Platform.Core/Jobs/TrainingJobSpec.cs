@@ -203,6 +203,12 @@ public sealed record TrainingSpec
 
     /// <summary>Steps between evaluations on held-out text; 0 for none.</summary>
     public int EvalEvery { get; init; }
+
+    /// <summary>Weight of the square of each token's log-sum-exp of logits in what is trained; the reported loss leaves it out.</summary>
+    public double ZLossCoefficient { get; init; }
+
+    /// <summary>Which steps are skipped.</summary>
+    public LossGuardSpec LossGuard { get; init; } = new();
 }
 
 /// <summary>Shape of the learning rate over the run.</summary>
@@ -224,7 +230,7 @@ public enum LearningRateSchedule
 /// <summary>How weights are updated.</summary>
 public sealed record OptimizerSpec
 {
-    /// <summary><c>adamw</c>.</summary>
+    /// <summary><c>adamw</c>, or <c>muon</c> for the matrices of decoder layers and AdamW for everything else.</summary>
     public string Name { get; init; } = "adamw";
 
     /// <summary>Peak learning rate.</summary>
@@ -253,6 +259,9 @@ public sealed record OptimizerSpec
 
     /// <summary>Largest gradient norm; 0 for no clipping.</summary>
     public double GradClip { get; init; } = 1;
+
+    /// <summary>Constants of Muon; null for AdamW throughout.</summary>
+    public MuonSpec? Muon { get; init; }
 }
 
 /// <summary>When state is saved.</summary>

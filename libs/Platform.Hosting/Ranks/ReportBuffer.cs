@@ -111,6 +111,7 @@ internal sealed class ReportBuffer(RankLaunch launch)
             TokensPerSecond = point.TokensPerSecond,
             LearningRate = point.LearningRate,
             StepSeconds = point.StepSeconds,
+            SkippedSteps = point.SkippedSteps,
         };
         if (point.EvalLoss is { } evalLoss)
         {

@@ -14,15 +14,9 @@ public readonly record struct AdamWSettings(double Beta1, double Beta2, double E
 /// <summary>Updates the weights that a rank keeps the masters of.</summary>
 /// <param name="store">The rank's tensors.</param>
 /// <param name="settings">Constants.</param>
-public sealed class ParallelAdamW(ParameterStore store, AdamWSettings settings)
+public sealed class ParallelAdamW(ParameterStore store, AdamWSettings settings) : IParallelOptimizer
 {
-    /// <summary>
-    /// Clips by the norm of the whole gradient, updates masters and weights, and sets the gradients to zero. Every rank calls
-    /// this once its gradients are reduced.
-    /// </summary>
-    /// <param name="update">Number of this update, from 1.</param>
-    /// <param name="learningRate">Learning rate.</param>
-    /// <param name="gradientNorm">Norm of the whole gradient.</param>
+    /// <inheritdoc/>
     public void Update(int update, double learningRate, double gradientNorm)
     {
         using var withoutGradients = torch.no_grad();
@@ -34,7 +28,8 @@ public sealed class ParallelAdamW(ParameterStore store, AdamWSettings settings)
         store.PublishMasters();
     }
 
-    private void Update(
+    /// <summary>Updates a part of some units and leaves gradients and weights as they are.</summary>
+    internal void Update(
         IEnumerable<UnitMemory> units, Func<ParameterUnit, ElementRange> part, double decay, int update, double learningRate)
     {
         var ranges = units.Select(memory => (Memory: memory, Range: part(memory.Unit).Intersect(memory.Kept)))

@@ -34,9 +34,10 @@ public sealed class ParallelStage : IDisposable
     /// <param name="sequenceLength">Tokens per sequence.</param>
     /// <param name="checkpointing">What layers recompute.</param>
     /// <param name="exchange">Is told where each unit is used; null where nothing is sharded and nothing overlaps. Not owned.</param>
+    /// <param name="zLossCoefficient">Weight of the z-loss in what is trained; 0 for none.</param>
     public ParallelStage(
         ParallelGroups groups, ParameterStore store, int chunk, int sequenceLength, ActivationCheckpointing checkpointing,
-        DataParallelExchange? exchange = null)
+        DataParallelExchange? exchange = null, double zLossCoefficient = 0)
     {
         ArgumentNullException.ThrowIfNull(groups);
         ArgumentNullException.ThrowIfNull(store);
@@ -66,7 +67,7 @@ public sealed class ParallelStage : IDisposable
             _finalNorm = new(norm.Weight, norm.Gradient, layout.Config.RmsNormEps);
             var head = store.Find(layout.Config.TieWordEmbeddings ? BundleRole.Embedding : BundleRole.Head, null);
             (_normUnit, _headUnit) = (norm.Unit, head.Unit);
-            _loss = new(_region, head.Weight, head.Gradient, head.Bundle.Parts[0].Slice, store.Types.Master);
+            _loss = new(_region, head.Weight, head.Gradient, head.Bundle.Parts[0].Slice, store.Types.Master, zLossCoefficient);
         }
     }
 
@@ -88,12 +89,14 @@ public sealed class ParallelStage : IDisposable
     /// <param name="sequenceLength">Tokens per sequence.</param>
     /// <param name="checkpointing">What layers recompute.</param>
     /// <param name="exchange">Is told where each unit is used; null where nothing is sharded and nothing overlaps. Not owned.</param>
+    /// <param name="zLossCoefficient">Weight of the z-loss in what is trained; 0 for none.</param>
     public static IReadOnlyList<ParallelStage> CreateAll(
         ParallelGroups groups, ParameterStore store, int sequenceLength, ActivationCheckpointing checkpointing,
-        DataParallelExchange? exchange = null)
+        DataParallelExchange? exchange = null, double zLossCoefficient = 0)
     {
         ArgumentNullException.ThrowIfNull(store);
-        return [.. store.Layout.Chunks.Select((_, chunk) => new ParallelStage(groups, store, chunk, sequenceLength, checkpointing, exchange))];
+        return [.. store.Layout.Chunks.Select(
+            (_, chunk) => new ParallelStage(groups, store, chunk, sequenceLength, checkpointing, exchange, zLossCoefficient))];
     }
 
     /// <summary>An uninitialised tensor for this rank's rows of the activations or gradients of a micro-batch.</summary>

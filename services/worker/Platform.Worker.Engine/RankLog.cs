@@ -30,6 +30,9 @@ internal static partial class RankLog
     [LoggerMessage(2007, LogLevel.Information, "Stopped on request: {Reason}")]
     public static partial void Stopped(ILogger logger, string reason);
 
+    [LoggerMessage(2009, LogLevel.Warning, "{Reason} The step is skipped, {Skipped} so far; weights and moments stay as they are")]
+    public static partial void Skipped(ILogger logger, string reason, int skipped);
+
     [LoggerMessage(2008, LogLevel.Error, "Failed ({Reason}): {Message}")]
     public static partial void Failed(ILogger logger, string reason, string message, Exception exception);
 

@@ -131,6 +131,39 @@ public sealed class ParallelLayerTests
         Compare.Near(expected[2], [.. ranks.SelectMany(rank => rank[2])], tolerance);
     }
 
+    [Theory]
+    [MemberData(nameof(Cases))]
+    public void Z_loss_is_trained_and_not_reported(int width, ScalarType type, double tolerance)
+    {
+        const double coefficient = 0.03;
+        using var scope = NewDisposeScope();
+        var inputs = new SeededInputs();
+        var (x, weight) = (inputs.Tensor(type, Tokens, 6), inputs.Tensor(type, 13, 6));
+        var targets = tensor(Enumerable.Range(0, Tokens).Select(_ => (long)inputs.Between(0, 12)).ToArray());
+        var expected = Plain(
+            () =>
+            {
+                var logits = nn.functional.linear(x, weight);
+                return nn.functional.cross_entropy(logits, targets, reduction: nn.Reduction.None) + (logits.logsumexp(1).square() * coefficient);
+            },
+            full([Tokens], 0.25, type), x, weight);
+        using var crossEntropy = nn.functional.cross_entropy(nn.functional.linear(x, weight), targets, reduction: nn.Reduction.None);
+
+        var ranks = InProcessRanks.Run(width, world =>
+        {
+            using var group = world.CreateGroup("tensor", [.. Enumerable.Range(0, width)]);
+            var (w, slice) = Rows(weight, world.Rank, width);
+            var weightGradient = zeros_like(w);
+            var layer = new VocabularyParallelLoss(new(group, false), w, weightGradient, slice, type, coefficient);
+            var (loss, dx) = layer.Differentiate(x.detach(), targets.alias(), 0.25);
+            return new[] { loss, dx, weightGradient.narrow(0, 0, slice.Length) }.Select(Compare.Values).ToArray();
+        });
+
+        Assert.All(ranks, rank => Compare.Near(Compare.Values(crossEntropy), rank[0], tolerance));
+        Assert.All(ranks, rank => Compare.Near(expected[1], rank[1], tolerance));
+        Compare.Near(expected[2], [.. ranks.SelectMany(rank => rank[2])], tolerance);
+    }
+
     /// <summary>With eight ranks and five tokens some ranks' shares are all padding.</summary>
     [Fact]
     public void Ranks_without_any_of_the_vocabulary_take_part_all_the_same()

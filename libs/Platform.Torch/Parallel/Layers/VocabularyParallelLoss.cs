@@ -15,13 +15,20 @@ namespace Platform.Torch.Parallel.Layers;
 /// logits live no longer than one call. A token whose target is negative (<see cref="MaskedTarget"/>) has neither loss nor
 /// gradient.
 /// </summary>
+/// <remarks>
+/// With a z-loss, what is differentiated has for each token the square of its log-sum-exp of logits, times a coefficient, besides
+/// the cross-entropy: it keeps logits from drifting (Chowdhery et al. 2022, "PaLM", section 5). The loss that is returned is the
+/// cross-entropy alone.
+/// </remarks>
 /// <param name="region">Where activations enter the tensor group.</param>
 /// <param name="weight_VE">The rank's rows of the head, padding included.</param>
 /// <param name="weightGradient_VE">Their gradient, added to, in the master type; null when they are frozen.</param>
 /// <param name="slice">Which rows of the vocabulary they are.</param>
 /// <param name="type">The master type.</param>
+/// <param name="zLossCoefficient">Weight of the z-loss; 0 for none.</param>
 public sealed class VocabularyParallelLoss(
-    TensorParallelRegion region, Tensor weight_VE, Tensor? weightGradient_VE, TensorSlice slice, ScalarType type)
+    TensorParallelRegion region, Tensor weight_VE, Tensor? weightGradient_VE, TensorSlice slice, ScalarType type,
+    double zLossCoefficient = 0)
 {
     /// <summary>Target of a token that does not count.</summary>
     public const long MaskedTarget = -100;
@@ -72,7 +79,7 @@ public sealed class VocabularyParallelLoss(
         if (scale is not { } factor)
             return (loss, null);
 
-        logits.mul_((factor / statistics[0]).mul_(counts).unsqueeze(1));
+        logits.mul_((factor / TotalsOf(largest, statistics[0])).mul_(counts).unsqueeze(1));
         if (!isEmpty)
             logits.scatter_add_(1, rows.unsqueeze(1), (mine * -factor).unsqueeze(1));
         var logitGradient = logits.to_type(x_NE.dtype);
@@ -99,9 +106,17 @@ public sealed class VocabularyParallelLoss(
         if (scale is not { } factor)
             return (loss, null);
 
-        CrossEntropyKernel.Differentiate(logits, largest, statistics[0], targets_N, slice.Start, factor);
+        CrossEntropyKernel.Differentiate(logits, largest, TotalsOf(largest, statistics[0]), targets_N, slice.Start, factor);
         if (weightGradient_VE is not null)
             LinearGradients.AddWeight(weightGradient_VE.narrow(0, 0, slice.Length), logits, x_NE);
         return (loss, region.Sum(logits.mm(weight)).MoveToOuterDisposeScope());
     }
+
+    /// <summary>
+    /// What exponentials are divided by in the gradient. With z = log Σ exp(logits), the derivative of CE + c·z² is
+    /// (1 + 2·c·z)·softmax − onehot.
+    /// </summary>
+    private Tensor TotalsOf(Tensor largest_N, Tensor sum_N) => zLossCoefficient == 0
+        ? sum_N
+        : sum_N / sum_N.log().add_(largest_N).mul_(2 * zLossCoefficient).add_(1);
 }

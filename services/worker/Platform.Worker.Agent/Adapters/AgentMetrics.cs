@@ -15,6 +15,7 @@ internal static class AgentMetrics
     private static readonly Gauge GradNorm = Job("platform_training_grad_norm", "L2 norm of the whole gradient before clipping.");
     private static readonly Gauge TokensPerSecond = Job("platform_training_tokens_per_second", "Tokens of the global batch over the step's wall time.");
     private static readonly Gauge LearningRate = Job("platform_training_learning_rate", "Learning rate of the last update.");
+    private static readonly Gauge SkippedSteps = Job("platform_training_skipped_steps", "Steps that updated nothing, because their loss was not finite or a spike.");
 
     private static readonly Histogram StepSeconds = Metrics.CreateHistogram(
         "platform_training_step_seconds", "Wall time of an optimizer step.",
@@ -44,6 +45,7 @@ internal static class AgentMetrics
         GradNorm.WithLabels(job).Set(point.GradNorm);
         TokensPerSecond.WithLabels(job).Set(point.TokensPerSecond);
         LearningRate.WithLabels(job).Set(point.LearningRate);
+        SkippedSteps.WithLabels(job).Set(point.SkippedSteps);
         StepSeconds.WithLabels(job).Observe(point.StepSeconds);
         Steps.WithLabels(job).Inc();
         if (point.EvalLoss is { } evalLoss)
@@ -55,7 +57,7 @@ internal static class AgentMetrics
     /// <summary>Ends the gauges of a gang that no longer runs here; its counts stay until the process ends.</summary>
     public static void Forget(string gang)
     {
-        foreach (Gauge gauge in new[] { Step, Loss, EvalLoss, GradNorm, TokensPerSecond, LearningRate })
+        foreach (Gauge gauge in new[] { Step, Loss, EvalLoss, GradNorm, TokensPerSecond, LearningRate, SkippedSteps })
         {
             gauge.RemoveLabelled(JobOf(gang));
         }

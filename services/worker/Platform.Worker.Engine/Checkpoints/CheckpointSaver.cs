@@ -45,10 +45,11 @@ public sealed class CheckpointSaver(RankLaunch launch, TrainingPlan plan, Parall
     /// </summary>
     /// <param name="parameters">The rank's tensors.</param>
     /// <param name="step">Step after which this is.</param>
-    /// <param name="loss">Loss of that step.</param>
+    /// <param name="loss">Loss of the last step that had a finite one; not a number when none had.</param>
+    /// <param name="guard">What was skipped so far.</param>
     /// <exception cref="CheckpointWriteException">This one, or the one before, could not be written.</exception>
     /// <exception cref="StaleAttemptException">The attempt is over.</exception>
-    public void Begin(ParameterStore parameters, int step, double loss)
+    public void Begin(ParameterStore parameters, int step, double loss, LossGuardState guard)
     {
         if (_pending is { } earlier)
         {
@@ -63,7 +64,7 @@ public sealed class CheckpointSaver(RankLaunch launch, TrainingPlan plan, Parall
         var isAsync = plan.Spec.Checkpoint.Async && saves;
         if (isAsync)
             _snapshot.Take(parameters);
-        _pending = new PendingCheckpoint(step, loss, directory)
+        _pending = new PendingCheckpoint(step, loss, guard, directory)
         {
             Writing = isAsync ? Task.Factory.StartNew(
                     () => (CheckpointShard?)WriteShard(() => _snapshot.Write(path, launch.Rank)),
@@ -124,9 +125,9 @@ public sealed class CheckpointSaver(RankLaunch launch, TrainingPlan plan, Parall
     /// <summary>Reads this rank's part of a checkpoint that any layout wrote.</summary>
     /// <param name="parameters">The rank's tensors, overwritten.</param>
     /// <param name="directory">The checkpoint, relative to the artifact root.</param>
-    /// <returns>Steps taken, and the loss of the last of them.</returns>
+    /// <returns>Steps taken, the loss of the last of them, and what was skipped.</returns>
     /// <exception cref="CheckpointUnreadableException">It is damaged, or of another job.</exception>
-    public (int Step, double Loss) Resume(ParameterStore parameters, string directory)
+    public (int Step, double Loss, LossGuardState Guard) Resume(ParameterStore parameters, string directory)
     {
         try
         {
@@ -153,7 +154,7 @@ public sealed class CheckpointSaver(RankLaunch launch, TrainingPlan plan, Parall
         _snapshot.Dispose();
     }
 
-    private (int Step, double Loss) Read(ParameterStore parameters, string path)
+    private (int Step, double Loss, LossGuardState Guard) Read(ParameterStore parameters, string path)
     {
         using var reader = CheckpointReader.Open(path, CheckpointVerification.Structure);
         var header = reader.Manifest.Header;
@@ -180,7 +181,7 @@ public sealed class CheckpointSaver(RankLaunch launch, TrainingPlan plan, Parall
             throw new ModelFormatException(Path.Combine(path, CheckpointManifest.FileName), "", refused.Message, refused);
         }
 
-        return ((int)header.Step, header.State["loss"]?.GetValue<double>() ?? double.NaN);
+        return ((int)header.Step, header.State["loss"]?.GetValue<double>() ?? double.NaN, LossGuardState.Of(header.State["loss_guard"]));
     }
 
     /// <summary>Every shard is written: rank 0 hears of them and goes on by itself.</summary>
@@ -224,7 +225,7 @@ public sealed class CheckpointSaver(RankLaunch launch, TrainingPlan plan, Parall
         Seed = plan.Spec.Training.Seed,
         DataPosition = (long)pending.Step * plan.Spec.Training.GlobalBatchSize,
         Model = HuggingFaceConfig.Of(plan.Model, plan.Spec.Training.Precision.ToScalarType().ToTensorDataType()).ToJson(),
-        State = new() { ["loss"] = pending.Loss },
+        State = new() { ["loss"] = double.IsFinite(pending.Loss) ? pending.Loss : null, ["loss_guard"] = pending.Guard.ToJson() },
     };
 
     /// <summary>Deletes what is no longer kept, and what never became a checkpoint. A folder that cannot be deleted is left for the next time.</summary>

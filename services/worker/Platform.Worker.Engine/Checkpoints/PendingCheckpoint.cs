@@ -1,20 +1,24 @@
 using System.Diagnostics;
 using Platform.Core.Gangs;
 using Platform.Formats.Checkpoints;
+using Platform.Worker.Engine.Training;
 
 namespace Platform.Worker.Engine.Checkpoints;
 
 /// <summary>A checkpoint that is being written: first every rank's shard, then rank 0's manifest and commit.</summary>
 /// <param name="step">Step after which it is taken.</param>
-/// <param name="loss">Loss of that step.</param>
+/// <param name="loss">Loss of the last step that had a finite one.</param>
+/// <param name="guard">What was skipped so far.</param>
 /// <param name="directory">Its directory, relative to the artifact root.</param>
-internal sealed class PendingCheckpoint(int step, double loss, string directory)
+internal sealed class PendingCheckpoint(int step, double loss, LossGuardState guard, string directory)
 {
     private readonly long _begun = Stopwatch.GetTimestamp();
 
     public int Step => step;
 
     public double Loss => loss;
+
+    public LossGuardState Guard => guard;
 
     public string Directory => directory;
 

@@ -56,7 +56,9 @@ public sealed record TrainingPlan
             $"Training '{model.Architecture}' is not supported; use llama, mistral or qwen2.");
         Reject(layout.Auto, "parallelism.auto", "The layout must be chosen before the job starts; give tensor, pipeline and data.");
         Reject(layout.ZeroStage is < 0 or > 3, "parallelism.zero_stage", $"Found {layout.ZeroStage}; from 0 to 3 is allowed.");
-        Reject(spec.Optimizer.Name != "adamw", "optimizer.name", $"The optimizer '{spec.Optimizer.Name}' is not supported; use adamw.");
+        Reject(
+            spec.Optimizer.Name is not ("adamw" or "muon") || spec.Optimizer.Name == "muon" != spec.Optimizer.Muon is not null, "optimizer.name",
+            $"The optimizer '{spec.Optimizer.Name}' is not supported; use adamw, or muon with its constants.");
         Reject(spec.Resources.Device != "cpu", "resources.device", $"Training on '{spec.Resources.Device}' is not supported; use cpu.");
         Reject(
             training.ActivationCheckpointing is not ("none" or "selective" or "full"), "training.activation_checkpointing",

@@ -1,6 +1,7 @@
 using Platform.Core.Gangs;
 using Platform.Core.Jobs;
 using Platform.Core.Parallelism;
+using Platform.Torch.Collectives;
 using Platform.Torch.Parallel;
 using Platform.Torch.Parallel.Layers;
 using Platform.Torch.Parallel.Parameters;
@@ -18,18 +19,20 @@ namespace Platform.Worker.Engine.Training;
 /// <param name="StopsWithCheckpoint">Those of them that are to save a checkpoint.</param>
 /// <param name="Parts">Where the time went since they agreed on the step before, mean over ranks.</param>
 public readonly record struct StepResult(
-    double Loss, double GradientNorm, double LearningRate, int Stops, int StopsWithCheckpoint, StepParts Parts);
-
-/// <summary>The loss or the gradient of a step is not finite; weights are those before it.</summary>
-public sealed class DivergedException : Exception
+    double Loss, double GradientNorm, double LearningRate, int Stops, int StopsWithCheckpoint, StepParts Parts)
 {
-    /// <summary>Names the step and what was found.</summary>
-    public DivergedException(int step, double loss, double gradientNorm)
-        : base($"Step {step} diverged: its loss is {loss} and the norm of its gradient {gradientNorm}. A lower learning rate, a longer warm-up or clipping may help.") =>
-        Step = step;
+    /// <summary>Steps skipped so far, this one included.</summary>
+    public int SkippedSteps { get; init; }
 
+    /// <summary>Why this step was skipped; null when weights were updated.</summary>
+    public string? SkipReason { get; init; }
+}
+
+/// <summary>Too many steps were skipped; weights are those after the last step that was not.</summary>
+public sealed class DivergedException(int step, string reason) : Exception(reason)
+{
     /// <summary>The step.</summary>
-    public int Step { get; }
+    public int Step { get; } = step;
 }
 
 /// <summary>One rank's part of training: model, optimizer and data on one mesh. Used by one thread.</summary>
@@ -45,7 +48,7 @@ public sealed class Trainer : IDisposable
     private readonly IReadOnlyList<ParallelStage> _chunks;
     private readonly PipelineRunner _runner;
     private readonly DataParallelExchange _exchange;
-    private readonly ParallelAdamW _optimizer;
+    private readonly IParallelOptimizer _optimizer;
     private readonly StepRecorder _recorder;
 
     /// <summary>Allocates the rank's tensors; <see cref="Parameters"/> are zero until they are initialised or read.</summary>
@@ -72,7 +75,8 @@ public sealed class Trainer : IDisposable
             _ => throw new ArgumentOutOfRangeException(nameof(plan)),
         };
         Parameters = new ParameterStore(
-            StageLayout.Create(plan.Model, plan.Mesh, groups.Coordinate, plan.Layout), new ParameterStorage(types, (ZeroStage)spec.Parallelism.ZeroStage, Device: device));
+            StageLayout.Create(plan.Model, plan.Mesh, groups.Coordinate, plan.Layout),
+            new ParameterStorage(types, (ZeroStage)spec.Parallelism.ZeroStage, spec.Optimizer.Muon is not null, device));
         _exchange = new DataParallelExchange(groups, Parameters) { Recorder = _recorder };
         _chunks = ParallelStage.CreateAll(groups, Parameters, spec.Data.SequenceLength, spec.Training.ActivationCheckpointing switch
         {
@@ -80,15 +84,20 @@ public sealed class Trainer : IDisposable
             "selective" => ActivationCheckpointing.Selective,
             "full" => ActivationCheckpointing.Full,
             _ => throw new ArgumentOutOfRangeException(nameof(plan)),
-        }, _exchange);
+        }, _exchange, spec.Training.ZLossCoefficient);
         _runner = new PipelineRunner(groups, _chunks, spec.Parallelism.Schedule, PipelineExchange.Buffered, _recorder);
         var optimizer = spec.Optimizer;
-        _optimizer = new ParallelAdamW(Parameters, new AdamWSettings(
-            optimizer.Beta1, optimizer.Beta2, optimizer.Eps, optimizer.WeightDecay, optimizer.GradClip));
+        var settings = new AdamWSettings(optimizer.Beta1, optimizer.Beta2, optimizer.Eps, optimizer.WeightDecay, optimizer.GradClip);
+        _optimizer = optimizer.Muon is { } muon
+            ? new ParallelMuon(groups, Parameters, settings, new MuonSettings(muon.Momentum, muon.Nesterov, muon.NewtonSchulzSteps))
+            : new ParallelAdamW(Parameters, settings);
     }
 
     /// <summary>The rank's weights and optimizer state.</summary>
     public ParameterStore Parameters { get; }
+
+    /// <summary>What was skipped so far; set it when resuming.</summary>
+    public LossGuardState Guard { get; set; } = LossGuardState.Start;
 
     /// <summary>Whether there are held-out sequences to evaluate.</summary>
     public bool CanEvaluate => _order.HeldOut.Count > 0;
@@ -97,8 +106,22 @@ public sealed class Trainer : IDisposable
     /// <param name="step">Step, from 1.</param>
     /// <param name="stops">This rank was asked to stop.</param>
     /// <param name="stopsWithCheckpoint">And to save a checkpoint.</param>
-    /// <exception cref="DivergedException">Loss or gradient is not finite; all ranks throw it.</exception>
+    /// <exception cref="DivergedException">Too many steps were skipped; all ranks throw it.</exception>
     public StepResult Step(int step, bool stops, bool stopsWithCheckpoint)
+    {
+        try
+        {
+            return TakeStep(step, stops, stopsWithCheckpoint);
+        }
+        catch (Exception failure) when (failure is not (CollectiveException or DivergedException))
+        {
+            // Collectives of this step may be under way; whoever waits for them hears the cause at once.
+            _groups.World.Abort(failure.Message);
+            throw;
+        }
+    }
+
+    private StepResult TakeStep(int step, bool stops, bool stopsWithCheckpoint)
     {
         var training = _plan.Spec.Training;
         var micro = _plan.Spec.Parallelism.MicroBatchSize;
@@ -114,12 +137,24 @@ public sealed class Trainer : IDisposable
         _recorder.TakePeriod(sums[AgreedFigures..]);
         _groups.World.AllReduceSum(sums);
         var (loss, norm) = (sums[0] / _plan.TokensPerStep, Math.Sqrt(sums[1]));
-        if (!double.IsFinite(loss) || !double.IsFinite(norm))
-            throw new DivergedException(step, loss, norm);
+        (var verdict, Guard) = LossGuard.Judge(training.LossGuard, Guard, step, loss, norm);
+        if (verdict is StepVerdict.Stopped stopped)
+            throw new DivergedException(step, stopped.Reason);
         var rate = LearningRate.At(_plan.Spec.Optimizer, training.Steps, step);
         using (_recorder.Begin(StepPart.Optimizer, "update"))
-            _optimizer.Update(step, rate, norm);
-        return new StepResult(loss, norm, rate, (int)sums[2], (int)sums[3], StepParts.Of(sums[AgreedFigures..], _plan.Mesh.WorldSize));
+        {
+            // Moments know nothing of skipped steps, so their bias is that of the updates.
+            if (verdict is StepVerdict.Accepted)
+                _optimizer.Update(step - Guard.SkippedSteps, rate, norm);
+            else
+                Parameters.ZeroGradients();
+        }
+
+        return new StepResult(loss, norm, rate, (int)sums[2], (int)sums[3], StepParts.Of(sums[AgreedFigures..], _plan.Mesh.WorldSize))
+        {
+            SkippedSteps = Guard.SkippedSteps,
+            SkipReason = (verdict as StepVerdict.Skipped)?.Reason,
+        };
     }
 
     /// <summary>Mean cross-entropy per token over held-out sequences (at most 256), in nats; every rank calls this.</summary>

@@ -159,7 +159,8 @@ public sealed class TrainingSession
     {
         try
         {
-            return saver.Resume(trainer.Parameters, checkpoint);
+            (var step, var loss, trainer.Guard) = saver.Resume(trainer.Parameters, checkpoint);
+            return (step, loss);
         }
         catch (CheckpointUnreadableException unreadable)
         {
@@ -180,15 +181,17 @@ public sealed class TrainingSession
             gauge.Recorder.BeginStep(step);
             var result = trainer.Step(step, stop is not null, stop?.Checkpoint == true);
             var seconds = Stopwatch.GetElapsedTime(begun).TotalSeconds;
-            loss = result.Loss;
+            if (result.SkipReason is { } reason && _launch.Rank == 0)
+                RankLog.Skipped(_logger, reason, result.SkippedSteps);
+            loss = double.IsFinite(result.Loss) ? result.Loss : loss;
             var isEvaluated = training.EvalEvery > 0 && trainer.CanEvaluate && (step % training.EvalEvery == 0 || step == training.Steps);
             double? evalLoss = isEvaluated ? Evaluate(trainer, gauge) : null;
             var utilization = gauge.Add(plan, seconds, result.Parts);
             var measurement = RankGauge.IsDue(step, training.Steps) ? gauge.Exchange(plan, groups.World) : null;
-            if (_launch.Rank == 0)
+            if (_launch.Rank == 0 && double.IsFinite(result.Loss) && double.IsFinite(result.GradientNorm))
                 Report(new StepMetrics(
                     step, loss, result.GradientNorm, plan.TokensPerStep / seconds, result.LearningRate, seconds, evalLoss)
-                { Parts = result.Parts, ModelFlopsUtilization = utilization, Measurement = measurement }, training.Steps);
+                { Parts = result.Parts, ModelFlopsUtilization = utilization, Measurement = measurement, SkippedSteps = result.SkippedSteps }, training.Steps);
             gauge.WriteTimeline(_launch, groups, isLast: false);
 
             var stops = result.Stops > 0;
@@ -230,7 +233,7 @@ public sealed class TrainingSession
         using var span = RankTelemetry.Source.StartActivity("checkpoint");
         span?.SetTag("step", step);
         _host.Progress("saving", null);
-        saver.Begin(trainer.Parameters, step, loss);
+        saver.Begin(trainer.Parameters, step, loss, trainer.Guard);
     }
 
     private void Export(TrainingPlan plan, Dataset dataset, string checkpoint, double loss)

@@ -120,6 +120,7 @@ internal sealed class RankServiceEndpoint(
     {
         Parts = point.Parts.Length > 0 ? GangJson.Read<StepParts>(point.Parts) : null,
         ModelFlopsUtilization = point.HasModelFlopsUtilization ? point.ModelFlopsUtilization : null,
+        SkippedSteps = point.SkippedSteps,
         Measurement = point.Measurement.Length > 0 ? GangJson.Read<RunMeasurement>(point.Measurement) : null,
     };
 
