@@ -25,19 +25,20 @@ internal sealed class DeviceLedger
     /// <summary>Chooses among places that are equally near.</summary>
     public PlacementPolicy Policy { get; }
 
-    public void Take(GangPlacement placement, GangShape shape) => ForEachRank(placement, (node, positions) => node.Take(shape.Rank, positions));
-
-    public void Release(GangPlacement placement, GangShape shape) => ForEachRank(placement, (node, positions) => node.Release(shape.Rank, positions));
-
-    private void ForEachRank(GangPlacement placement, Action<NodeLedger, int[]> act)
+    public void Take(GangPlacement placement, RankRequest rank)
     {
-        foreach (var member in placement.Members)
+        foreach (var (node, positions) in PlacesOf(placement))
         {
-            var node = nodes[member.Node];
-            foreach (var rank in member.Ranks)
-            {
-                act(node, [.. rank.Devices.Select(node.PositionOf)]);
-            }
+            node.Take(rank, positions);
         }
     }
+
+    /// <summary>Each rank's node and positions; ranks on nodes that are not known any more are left out.</summary>
+    public IEnumerable<(NodeLedger Node, int[] Positions)> PlacesOf(GangPlacement placement) =>
+        from member in placement.Members
+        where nodes.ContainsKey(member.Node)
+        let node = nodes[member.Node]
+        from rank in member.Ranks
+        where rank.Devices.All(device => device < node.Node.Devices.Count)
+        select (node, rank.Devices.Select(node.PositionOf).ToArray());
 }

@@ -93,5 +93,5 @@ internal static class PendingDiagnosis
         };
     }
 
-    private static string Devices(int milli) => (milli / 1000.0).ToString("0.###", CultureInfo.InvariantCulture);
+    public static string Devices(long milli) => (milli / 1000.0).ToString("0.###", CultureInfo.InvariantCulture);
 }

@@ -109,4 +109,13 @@ public sealed record PendingGang
 
     /// <summary>Nodes on which it failed, avoided when the rest of the cluster can hold it.</summary>
     public IReadOnlyList<string> AvoidNodes { get; init; } = [];
+
+    /// <summary>How long it will run; null when that is not known.</summary>
+    public TimeSpan? ExpectedRuntime { get; init; }
+
+    /// <summary>Whether others may be asked to make room for it.</summary>
+    public bool MayPreempt { get; init; } = true;
+
+    /// <summary>Places that others leave for it; null for none.</summary>
+    public GangPlacement? Nominated { get; init; }
 }

@@ -23,6 +23,9 @@ public enum PendingCode
 
     /// <summary>It waits before it is tried again.</summary>
     Backoff,
+
+    /// <summary>Devices are set aside: for it, once others have left them, or for a gang that goes first.</summary>
+    Reservation,
 }
 
 /// <summary>Why a gang is not placed, with the figures that decide it.</summary>
