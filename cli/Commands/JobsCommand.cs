@@ -13,6 +13,7 @@ internal static class JobsCommand
     public static Command Create(CommandRunner runner) => new("jobs", "Look at jobs and steer them.")
     {
         List(runner), Get(runner), Watch(runner), Logs(runner), Metrics(runner), Explain(runner), JobFilesCommand.Trace(runner), JobFilesCommand.Report(runner),
+        Update(runner),
         Steer(runner, "cancel", "Stop a job for good; its checkpoints stay.", (session, name, options) =>
             session.Jobs.CancelJobAsync(new CancelJobRequest { Name = name }, options)),
         Steer(runner, "pause", "Stop a job after a checkpoint and keep it out of the queue.", (session, name, options) =>
@@ -20,6 +21,20 @@ internal static class JobsCommand
         Steer(runner, "resume", "Put a paused job back into the queue.", (session, name, options) =>
             session.Jobs.ResumeJobAsync(new ResumeJobRequest { Name = name }, options)),
     };
+
+    private static ExampledCommand Update(CommandRunner runner)
+    {
+        var id = Id();
+        var priority = new Option<int>("--priority") { Description = "Higher goes first in its queue.", HelpName = "N", Required = true };
+        var command = new ExampledCommand("update", "Change a job that waits or runs.", "platform jobs update docs-lm-1 --priority 200") { id, priority };
+        runner.Handle(command, async call =>
+        {
+            var job = await call.Session.Jobs.UpdateJobAsync(
+                new UpdateJobRequest { Name = call.Session.Names.Job(call.Parse.GetRequiredValue(id)), Priority = call.Parse.GetValue(priority) }, call.Session.Call(call.Cancellation));
+            call.Print(job, () => call.Output.WriteLine($"{job.Name}: priority {job.Spec.Priority}, {Show.State(job.State)}"));
+        });
+        return command;
+    }
 
     private static Argument<string> Id() => new("JOB") { Description = "Job id or full name." };
 

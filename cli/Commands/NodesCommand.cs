@@ -14,7 +14,9 @@ internal static class NodesCommand
         List(runner),
         Steer(runner, "drain", "Start nothing new on a node and move what runs there away.", (session, name, options) =>
             session.Cluster.DrainNodeAsync(new DrainNodeRequest { Name = name }, options)),
-        Steer(runner, "undrain", "Use a node again.", (session, name, options) =>
+        Steer(runner, "cordon", "Start nothing new on a node; what runs there stays.", (session, name, options) =>
+            session.Cluster.DrainNodeAsync(new DrainNodeRequest { Name = name, KeepGangs = true }, options)),
+        Steer(runner, "undrain", "Use a node again, drained or cordoned.", (session, name, options) =>
             session.Cluster.UndrainNodeAsync(new UndrainNodeRequest { Name = name }, options)),
     };
 

@@ -2,7 +2,9 @@ using Platform.Core.Validation;
 using Platform.Hosting.Configuration;
 using Platform.Hosting.Network;
 using Platform.Scheduling.Control;
+using Platform.Scheduling.Cycle;
 using Platform.Scheduling.Gangs;
+using Platform.Scheduling.Placement;
 
 namespace Platform.Scheduler;
 
@@ -42,6 +44,18 @@ public sealed class SchedulerOptions : IValidatedOptions
     /// <summary>Wait after a gang's first failure; it doubles with each one in a row.</summary>
     public double BackoffSeconds { get; set; } = 1;
 
+    /// <summary>How places are chosen among those that are equally near: foresight, fgd, best-fit or random.</summary>
+    public string PlacementPolicy { get; set; } = PlacementPolicies.Foresight;
+
+    /// <summary>Whether running jobs may be asked to make room for others, by checkpoint.</summary>
+    public bool Preemption { get; set; } = true;
+
+    /// <summary>How long a job runs at least before it may be asked to make room.</summary>
+    public double PreemptionMinRuntimeSeconds { get; set; } = 120;
+
+    /// <summary>Whether jobs whose time is known may start before one that has to wait, when they do not delay it.</summary>
+    public bool Backfill { get; set; } = true;
+
     /// <summary>Refuse jobs whose local data does not exist on this machine.</summary>
     public bool CheckDataPaths { get; set; } = true;
 
@@ -80,6 +94,16 @@ public sealed class SchedulerOptions : IValidatedOptions
             yield return new Violation($"{nameof(DevicePricePerHour)}:{kind}", $"Expected 0 or more, found {price}.");
         }
 
+        if (!PlacementPolicies.Names.Contains(PlacementPolicy))
+        {
+            yield return new Violation(nameof(PlacementPolicy), $"Expected one of {string.Join(", ", PlacementPolicies.Names)}, found '{PlacementPolicy}'.");
+        }
+
+        if (!(PreemptionMinRuntimeSeconds >= 0))
+        {
+            yield return new Violation(nameof(PreemptionMinRuntimeSeconds), $"Expected 0 or more, found {PreemptionMinRuntimeSeconds}.");
+        }
+
         if (LeaseSkewSeconds < 0)
         {
             yield return new Violation(nameof(LeaseSkewSeconds), $"Expected 0 or more, found {LeaseSkewSeconds}.");
@@ -90,6 +114,13 @@ public sealed class SchedulerOptions : IValidatedOptions
     {
         Lease = TimeSpan.FromSeconds(LeaseSeconds),
         LeaseSkew = TimeSpan.FromSeconds(LeaseSkewSeconds),
+        Cycle = new CycleOptions
+        {
+            Policy = PlacementPolicy,
+            Preemption = Preemption,
+            MinRuntime = TimeSpan.FromSeconds(PreemptionMinRuntimeSeconds),
+            Backfill = Backfill,
+        },
         Gangs = new GangTimeouts
         {
             Prepare = TimeSpan.FromSeconds(PrepareSeconds),

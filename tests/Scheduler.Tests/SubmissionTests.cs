@@ -152,7 +152,7 @@ public sealed class SubmissionTests
     public async Task Answers_what_it_does_not_do_with_the_reason()
     {
         await using var cluster = await TestCluster.StartAsync(nodes: 1);
-        var update = await Assert.ThrowsAsync<RpcException>(async () => await cluster.Jobs.UpdateJobAsync(new UpdateJobRequest { Name = "projects/default/jobs/x" }));
+        var update = await Assert.ThrowsAsync<RpcException>(async () => await cluster.Jobs.UpdateJobAsync(new UpdateJobRequest { Name = "projects/default/jobs/x", Steps = 5 }));
         Assert.Equal(StatusCode.Unimplemented, update.StatusCode);
         Assert.NotEmpty(update.Status.Detail);
         var missing = await Assert.ThrowsAsync<RpcException>(async () => await cluster.Jobs.GetJobAsync(new GetJobRequest { Name = "projects/default/jobs/x" }));

@@ -1,6 +1,7 @@
 using Platform.Core.Gangs;
 using Platform.Scheduling.Deployments;
 using Platform.Scheduling.Gangs;
+using Platform.Scheduling.Queues;
 
 namespace Platform.Scheduling.Control;
 
@@ -23,9 +24,12 @@ public sealed record ControlChanges(
     IReadOnlyList<(string Gang, AttemptState Attempt, StopOutcome Outcome)> EndedAttempts,
     IReadOnlyList<GangAssignment> Commands)
 {
+    /// <summary>Queues that are new or changed, as they are now.</summary>
+    public IReadOnlyList<QueueSpec> Queues { get; init; } = [];
+
     /// <summary>Whether there is nothing to commit.</summary>
     public bool IsEmpty => Gangs.Count + Nodes.Count + Deployments.Count + DeletedDeployments.Count
-        + Replicas.Count + ForgottenReplicas.Count + EndedAttempts.Count == 0;
+        + Replicas.Count + ForgottenReplicas.Count + EndedAttempts.Count + Queues.Count == 0;
 }
 
 /// <summary>What the control plane starts from: what was last committed.</summary>
@@ -35,7 +39,11 @@ public sealed record ControlChanges(
 /// <param name="Replicas">Replicas: id, key of the deployment, revision and gang name.</param>
 public sealed record ControlRecord(
     IReadOnlyList<GangState> Gangs, IReadOnlyList<NodeState> Nodes, IReadOnlyList<DeploymentState> Deployments,
-    IReadOnlyList<(string Id, string Deployment, int Revision)> Replicas);
+    IReadOnlyList<(string Id, string Deployment, int Revision)> Replicas)
+{
+    /// <summary>Queues that were set up.</summary>
+    public IReadOnlyList<QueueSpec> Queues { get; init; } = [];
+}
 
 /// <summary>Answer to a renewed lease.</summary>
 /// <param name="Lease">How long it holds from now.</param>

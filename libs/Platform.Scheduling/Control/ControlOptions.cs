@@ -1,3 +1,4 @@
+using Platform.Scheduling.Cycle;
 using Platform.Scheduling.Gangs;
 
 namespace Platform.Scheduling.Control;
@@ -16,6 +17,9 @@ public sealed record ControlOptions
 
     /// <summary>How long what a gateway told of its load counts; gateways tell it every second.</summary>
     public TimeSpan LoadExpiry { get; init; } = TimeSpan.FromSeconds(10);
+
+    /// <summary>Settings of the cycle.</summary>
+    public CycleOptions Cycle { get; init; } = new();
 
     /// <summary>Limits of gangs.</summary>
     public GangTimeouts Gangs { get; init; } = new();

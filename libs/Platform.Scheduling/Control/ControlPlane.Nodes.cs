@@ -32,6 +32,7 @@ public sealed partial class ControlPlane
             Inventory = inventory ?? known!.Inventory,
             LeaseUntil = now + options.Lease,
             Draining = known?.Draining ?? false,
+            Cordoned = known?.Cordoned ?? false,
         };
         if (known is null || anew || known.Lost || inventory is not null)
         {
@@ -89,6 +90,23 @@ public sealed partial class ControlPlane
             {
                 Follow(gang.Gang, nodes[node], now);
             }
+        }
+
+        return true;
+    }
+
+    /// <summary>Keeps new gangs off a node while those that run stay, or lets them on again and ends a drain.</summary>
+    /// <returns>Whether the node is known.</returns>
+    public bool SetCordoned(string node, bool cordoned)
+    {
+        if (!nodes.TryGetValue(node, out var known))
+        {
+            return false;
+        }
+
+        if (known.Cordoned != cordoned)
+        {
+            Put(known with { Cordoned = cordoned });
         }
 
         return true;

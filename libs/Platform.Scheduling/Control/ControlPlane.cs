@@ -41,6 +41,12 @@ public sealed partial class ControlPlane
         foreach (var gang in record.Gangs)
         {
             gangs[gang.Gang] = gang;
+            Remember(gang);
+        }
+
+        foreach (var queue in record.Queues)
+        {
+            queues[queue.Name] = queue;
         }
 
         foreach (var node in record.Nodes)
@@ -95,6 +101,7 @@ public sealed partial class ControlPlane
             throw new InvalidOperationException($"Expected a new gang, found {gang.Gang} again.");
         }
 
+        Remember(gang);
         changes.Gangs.Add(gang.Gang);
         cycleNeeded = true;
     }
@@ -168,12 +175,7 @@ public sealed partial class ControlPlane
         }
 
         cycleNeeded = false;
-        var plan = SchedulingCycle.Decide(Snapshot(), [.. gangs.Values.Where(gang => gang.Stage == GangStage.Queued).Select(Waiting)], now);
-        deferrals = plan.Deferred.ToDictionary(deferral => deferral.Gang);
-        foreach (var placement in plan.Placed)
-        {
-            Apply(placement.Gang, new GangEvent.Placed(placement, newToken(), traceDecision(gangs[placement.Gang])), now);
-        }
+        RunCycle(now);
     }
 
     /// <summary>What the cluster has and what of it no live attempt holds.</summary>
@@ -194,7 +196,7 @@ public sealed partial class ControlPlane
         }
 
         return new ClusterSnapshot([.. nodes.Values.Select(node => new NodeSnapshot(
-            node.Node, !node.Lost && !node.Draining, node.Lost ? "lost" : node.Draining ? "draining" : "",
+            node.Node, !node.Lost && !node.Draining && !node.Cordoned, node.Lost ? "lost" : node.Draining ? "draining" : node.Cordoned ? "cordoned" : "",
             node.Inventory.Topology, node.Inventory.MemoryBytes, node.Inventory.MemoryBytes - memory.GetValueOrDefault(node.Node),
             [.. node.Inventory.Devices.Select(device => new DeviceSnapshot(
                 device.Index, device.Kind, device.MemoryBytes, device.Healthy, 1000 - held.GetValueOrDefault((node.Node, device.Index))))]))]);
@@ -212,7 +214,10 @@ public sealed partial class ControlPlane
             [.. changes.ForgottenReplicas],
             [.. changes.EndedAttempts],
             [.. changes.Commands.SelectMany(command => gangs.TryGetValue(command.Gang, out var gang)
-                ? GangCoordinator.Assignments(gang, epoch, options.Gangs).Where(assignment => assignment.Node == command.Node) : [])]);
+                ? GangCoordinator.Assignments(gang, epoch, options.Gangs).Where(assignment => assignment.Node == command.Node) : [])])
+        {
+            Queues = [.. changes.Queues.Select(name => queues[name])],
+        };
         changes.Clear();
         foreach (var ended in taken.Gangs.Where(gang => gang.IsTerminal
             && (gang.Kind == WorkloadKind.Training || !replicas.Keys.Any(id => GangOf(id) == gang.Gang))))
@@ -222,17 +227,6 @@ public sealed partial class ControlPlane
 
         return taken;
     }
-
-    private static PendingGang Waiting(GangState gang) => new()
-    {
-        Gang = gang.Gang,
-        Shape = gang.Shape,
-        Queue = gang.Queue,
-        Priority = gang.Priority,
-        SubmittedAt = gang.SubmittedAt,
-        NotBefore = gang.NotBefore,
-        AvoidNodes = gang.AvoidNodes,
-    };
 
     private static string GangOf(string replica) => $"replicas/{replica}";
 
@@ -272,6 +266,8 @@ public sealed partial class ControlPlane
 
         public SortedSet<string> DeletedDeployments { get; } = new(StringComparer.Ordinal);
 
+        public SortedSet<string> Queues { get; } = new(StringComparer.Ordinal);
+
         public SortedSet<string> Replicas { get; } = new(StringComparer.Ordinal);
 
         public SortedSet<string> ForgottenReplicas { get; } = new(StringComparer.Ordinal);
@@ -286,6 +282,7 @@ public sealed partial class ControlPlane
             Nodes.Clear();
             Deployments.Clear();
             DeletedDeployments.Clear();
+            Queues.Clear();
             Replicas.Clear();
             ForgottenReplicas.Clear();
             EndedAttempts.Clear();

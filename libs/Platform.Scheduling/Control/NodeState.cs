@@ -26,6 +26,9 @@ public sealed record NodeState
     /// <summary>The lease ran out so long ago that none of its processes can live.</summary>
     public bool Gone { get; init; }
 
+    /// <summary>No new gangs; those that run stay.</summary>
+    public bool Cordoned { get; init; }
+
     /// <summary>No new gangs; those that run are moved.</summary>
     public bool Draining { get; init; }
 }

@@ -68,6 +68,18 @@ public sealed record GangShape
     public IEnumerable<GangShape> AtEachWidth() =>
         NarrowerData.Select(width => this with { Mesh = Mesh with { Data = width }, NarrowerData = [] }).Prepend(this with { NarrowerData = [] });
 
+    /// <summary>The shape at those of its widths that hold so many thousandths of devices; at the narrowest when none does.</summary>
+    public GangShape AtMost(long milli)
+    {
+        if (NarrowerData.Count == 0)
+        {
+            return this;
+        }
+
+        List<int> widths = [.. AtEachWidth().Where(shape => (long)shape.DeviceSlots * DeviceMilli <= milli).Select(shape => shape.Mesh.Data)];
+        return widths.Count == 0 ? Narrowest() : this with { Mesh = Mesh with { Data = widths[0] }, NarrowerData = [.. widths.Skip(1)] };
+    }
+
     /// <summary>The shape at its narrowest width: what must be free for the gang to run at all.</summary>
     public GangShape Narrowest() => AtEachWidth().Last();
 

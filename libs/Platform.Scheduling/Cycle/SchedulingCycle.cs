@@ -32,7 +32,6 @@ public static class SchedulingCycle
         private readonly Dictionary<(string Queue, string Kind), string> heldByQuota = [];
         private readonly HashSet<(GangShape Shape, TimeSpan? Runtime)> fitsNowhere = [];
         private readonly Dictionary<GangShape, PendingReason> explained = [];
-        private readonly List<(string Gang, GangPlacement Placement, GangShape Shape)> nominated;
         private int position;
 
         public Run(CycleInput input, DateTimeOffset now)
@@ -42,7 +41,15 @@ public static class SchedulingCycle
             queues = input.QueueLedger();
             timeline = new Timeline(ledger, now);
             running = input.Running.ToDictionary(gang => gang.Gang);
-            nominated = [.. input.Waiting.Where(gang => gang.Nominated is not null).Select(gang => (gang.Gang, gang.Nominated ?? new GangPlacement(gang.Gang, []), gang.Shape))];
+            foreach (var gang in input.Waiting)
+            {
+                if (gang.Nominated is { } places)
+                {
+                    timeline.SetAside(places, gang.Shape.Rank, gang.ExpectedRuntime);
+                    queues.Add(gang.Queue, gang.Shape.DeviceKind, MilliOf(places, gang));
+                }
+            }
+
             foreach (var gang in input.Running)
             {
                 if (gang.ExpectedEnd is { } end)
@@ -100,12 +107,14 @@ public static class SchedulingCycle
                 return;
             }
 
+            // What is kept for it counts as used by its queue, but not against itself.
+            long kept = gang.Nominated is { } places ? MilliOf(places, gang) : 0;
+            queues.Add(gang.Queue, kind, -kept);
             bool withinQuota = queues.Available(gang.Queue, kind) >= needed;
 
             // 4. Places for the whole gang, off those that are set aside for others.
-            bool waitsForRoom = gang.Nominated is not null;
-            var place = withinQuota ? Place(gang, gang.ExpectedRuntime) : null;
-            if (place is not null && firstInLine.TryGetValue(kind, out string? first))
+            var place = withinQuota ? Place(gang with { Shape = gang.Shape.AtMost(queues.Available(gang.Queue, kind)) }) : null;
+            if (place is not null && gang.Nominated is null && firstInLine.TryGetValue(kind, out string? first))
             {
                 Defer(gang, Behind(gang, first, "goes first and waits for them"));
                 return;
@@ -118,13 +127,14 @@ public static class SchedulingCycle
             }
 
             // 5. Others may make room; once they were asked it waits until they have.
-            if (waitsForRoom)
+            queues.Add(gang.Queue, kind, kept);
+            if (gang.Nominated is not null)
             {
                 Defer(gang, new PendingReason(PendingCode.Reservation, $"It needs {PendingDiagnosis.Needs(gang.Shape)}; devices are set aside for it, and the gangs on them are leaving."));
                 return;
             }
 
-            if (!firstInLine.ContainsKey(kind) && Preemption.Find(gang, running.Values, ledger, queues, input.Options, now) is { } room)
+            if (Preemption.Find(gang, running.Values, ledger, queues, input.Options, now) is { } room)
             {
                 MakeRoom(gang, room);
                 return;
@@ -144,8 +154,9 @@ public static class SchedulingCycle
             Wait(gang);
         }
 
-        private GangPlacement? Place(PendingGang gang, TimeSpan? runtime)
+        private GangPlacement? Place(PendingGang gang)
         {
+            var runtime = gang.ExpectedRuntime;
             bool plain = gang.AvoidNodes.Count == 0 && gang.Nominated is null;
             if (plain && fitsNowhere.Contains((gang.Shape, runtime)))
             {
@@ -153,19 +164,7 @@ public static class SchedulingCycle
             }
 
             using var scope = new LedgerScope(ledger);
-            foreach (var (owner, placement, shape) in nominated)
-            {
-                if (owner != gang.Gang)
-                {
-                    scope.Withhold(placement, shape.Rank);
-                }
-            }
-
-            if (input.Options.Backfill)
-            {
-                timeline.Withhold(scope, runtime);
-            }
-
+            timeline.Withhold(scope, gang, input.Options.Backfill);
             var found = GangPlacer.TryPlace(gang, ledger);
             if (found is null && plain)
             {
@@ -178,11 +177,11 @@ public static class SchedulingCycle
         private void Start(PendingGang gang, GangPlacement place)
         {
             var rank = gang.Shape.Rank;
-            long milli = place.Members.Sum(member => (long)member.Ranks.Count) * rank.TotalMilli;
-            bool borrows = queues.IsLimited(gang.Queue, rank.DeviceKind) && !Preemption.IsWithinOwn(gang, queues, milli);
+            long milli = MilliOf(place, gang);
+            bool borrows = gang.Nominated is { } kept ? kept.Borrows : queues.IsLimited(gang.Queue, rank.DeviceKind) && !Preemption.IsWithinOwn(gang, queues, milli);
             ledger.Take(place, rank);
             queues.Add(gang.Queue, rank.DeviceKind, milli);
-            nominated.RemoveAll(entry => entry.Gang == gang.Gang);
+            timeline.Drop(gang.Gang);
             if (gang.ExpectedRuntime is { } runtime)
             {
                 timeline.Ends(now + runtime, place, rank);
@@ -198,7 +197,8 @@ public static class SchedulingCycle
                 running.Remove(victim);
             }
 
-            nominated.Add((gang.Gang, room.Placement, gang.Shape));
+            timeline.SetAside(room.Placement, gang.Shape.Rank, gang.ExpectedRuntime);
+            queues.Add(gang.Queue, gang.Shape.DeviceKind, MilliOf(room.Placement, gang));
             fitsNowhere.Clear();
             preempted.Add(room);
             Defer(gang, new PendingReason(
@@ -233,6 +233,8 @@ public static class SchedulingCycle
             firstInLine[kind] = gang.Gang;
             Defer(gang, why);
         }
+
+        private static long MilliOf(GangPlacement place, PendingGang gang) => place.Members.Sum(member => (long)member.Ranks.Count) * gang.Shape.Rank.TotalMilli;
 
         private PendingReason Reserved(DateTimeOffset start) => new(
             PendingCode.Reservation, $"Devices are reserved for it in {Math.Ceiling((start - now).TotalSeconds):0} s, when gangs before it are expected to have ended.");

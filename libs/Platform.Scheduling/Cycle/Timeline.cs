@@ -23,12 +23,21 @@ internal sealed class Timeline(DeviceLedger ledger, DateTimeOffset now)
     public void Ends(DateTimeOffset end, GangPlacement placement, RankRequest rank) =>
         endings.Add((end > now ? end : now + TimeSpan.FromMinutes(1), placement, rank));
 
-    /// <summary>Keeps a gang that starts now off what others need before it is over.</summary>
-    public void Withhold(LedgerScope scope, TimeSpan? runtime)
+    /// <summary>Keeps places for a gang from now on: others leave them for it.</summary>
+    public void SetAside(GangPlacement placement, RankRequest rank, TimeSpan? runtime) =>
+        reserved.Add((now, runtime is { } time ? now + time : DateTimeOffset.MaxValue, placement, rank));
+
+    /// <summary>The gang has started: nothing is kept for it any more.</summary>
+    public void Drop(string gang) => reserved.RemoveAll(entry => entry.Placement.Gang == gang);
+
+    /// <summary>Keeps a gang that would start now off what others need before it is over.</summary>
+    public void Withhold(LedgerScope scope, PendingGang gang, bool backfill)
     {
         foreach (var (start, _, placement, rank) in reserved)
         {
-            if (runtime is not { } time || start < now + time)
+            // Without backfill nothing goes before a gang that waits; only places that were left for one are kept.
+            bool matters = backfill || start <= now;
+            if (matters && placement.Gang != gang.Gang && (gang.ExpectedRuntime is not { } time || start < now + time))
             {
                 scope.Withhold(placement, rank);
             }

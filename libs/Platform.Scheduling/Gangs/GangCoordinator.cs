@@ -16,6 +16,7 @@ public static partial class GangCoordinator
         GangState state, GangEvent happened, DateTimeOffset now, GangTimeouts timeouts) => happened switch
         {
             GangEvent.Placed placed => Place(state, placed, now, timeouts),
+            GangEvent.Nominated nominated => (state.Stage == GangStage.Queued ? state with { Nomination = new Nomination(nominated.Placement, nominated.Until) } : state, Nothing),
             GangEvent.MemberReported reported => Report(state, reported.Report, now, timeouts),
             GangEvent.MemberForgotten forgotten => Forget(state, forgotten.Node, now, timeouts),
             GangEvent.NodeExpired expired => Expire(state, expired.Node, now, timeouts),
@@ -86,6 +87,7 @@ public static partial class GangCoordinator
             Members = [.. placed.Placement.Members.Select(member => new MemberState(member.Node, member.Ranks))],
             ResumeFrom = state.LatestCheckpoint?.Directory,
             PlacedAt = now,
+            Borrows = placed.Placement.Borrows,
             Deadline = now + timeouts.Prepare,
             TraceParent = placed.TraceParent,
         };
@@ -96,7 +98,7 @@ public static partial class GangCoordinator
         }
 
         return Changed(
-            Enter(state with { Attempt = attempt, NotBefore = null }, GangStage.Preparing, now, $"Attempt {attempt.Number} prepares on {NodeNames(attempt)}{from}."));
+            Enter(state with { Attempt = attempt, NotBefore = null, Nomination = null }, GangStage.Preparing, now, $"Attempt {attempt.Number} prepares on {NodeNames(attempt)}{from}."));
     }
 
     private static (GangState, IReadOnlyList<GangEffect>) Tick(GangState state, DateTimeOffset now, GangTimeouts timeouts)

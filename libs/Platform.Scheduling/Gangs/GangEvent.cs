@@ -16,6 +16,11 @@ public abstract record GangEvent
     /// <param name="TraceParent">W3C context of the decision.</param>
     public sealed record Placed(GangPlacement Placement, string Token, string? TraceParent) : GangEvent;
 
+    /// <summary>Others make room for it, which is kept for it until a time.</summary>
+    /// <param name="Placement">The places.</param>
+    /// <param name="Until">When they are no longer kept.</param>
+    public sealed record Nominated(GangPlacement Placement, DateTimeOffset Until) : GangEvent;
+
     /// <summary>A member said how far it is.</summary>
     /// <param name="Report">What it said.</param>
     public sealed record MemberReported(GangMemberReport Report) : GangEvent;

@@ -99,6 +99,9 @@ public sealed record AttemptState
     /// <summary>When it was placed.</summary>
     public required DateTimeOffset PlacedAt { get; init; }
 
+    /// <summary>Whether its queue was beyond its own quota with it.</summary>
+    public bool Borrows { get; init; }
+
     /// <summary>Whether members were told to start: only such attempts use up restarts.</summary>
     public bool Started { get; init; }
 
@@ -134,6 +137,11 @@ public sealed record AttemptState
     [JsonIgnore]
     public bool IsReleased => Members.All(member => member.Released);
 }
+
+/// <summary>Places that others leave for a gang.</summary>
+/// <param name="Placement">The places.</param>
+/// <param name="Until">When they are no longer kept for it.</param>
+public sealed record Nomination(GangPlacement Placement, DateTimeOffset Until);
 
 /// <summary>Why an earlier attempt failed.</summary>
 /// <param name="Attempt">The attempt.</param>
@@ -181,6 +189,12 @@ public sealed record GangState
 
     /// <summary>Attempts after the first that may fail.</summary>
     public int MaxRestarts { get; init; }
+
+    /// <summary>How long it is expected to run; null when that is not known.</summary>
+    public TimeSpan? ExpectedRuntime { get; init; }
+
+    /// <summary>Places that others leave for it while it waits; null for none.</summary>
+    public Nomination? Nomination { get; init; }
 
     /// <summary>Checkpoints kept.</summary>
     public int KeepCheckpoints { get; init; } = 2;

@@ -97,6 +97,7 @@ internal sealed class JobSubmission(IDbContextFactory<SchedulerDbContext> factor
         Shape = job.Shape,
         Queue = job.Written.Queue,
         Priority = job.Written.Priority,
+        ExpectedRuntime = job.Written.Resources.ExpectedRuntimeSeconds is { } seconds ? TimeSpan.FromSeconds(seconds) : null,
         MaxRestarts = job.Written.Retries.MaxRestarts,
         KeepCheckpoints = job.Written.Checkpoint.Keep,
         SubmittedAt = now,

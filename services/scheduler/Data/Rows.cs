@@ -209,6 +209,14 @@ internal sealed class DeploymentRow
     public required string State { get; set; }
 }
 
+/// <summary>A queue that was set up.</summary>
+internal sealed class QueueRow
+{
+    public required string Name { get; set; }
+
+    public required string State { get; set; }
+}
+
 /// <summary>A replica: which deployment a serving gang belongs to.</summary>
 internal sealed class ReplicaRow
 {

@@ -29,6 +29,8 @@ internal sealed class SchedulerDbContext(DbContextOptions<SchedulerDbContext> op
 
     public DbSet<DeploymentRow> Deployments => Set<DeploymentRow>();
 
+    public DbSet<QueueRow> Queues => Set<QueueRow>();
+
     public DbSet<ReplicaRow> Replicas => Set<ReplicaRow>();
 
     public DbSet<RequestRow> Requests => Set<RequestRow>();
@@ -70,6 +72,7 @@ internal sealed class SchedulerDbContext(DbContextOptions<SchedulerDbContext> op
             row.HasIndex(r => new { r.SourceGang, r.SourceAttempt });
         });
         modelBuilder.Entity<DeploymentRow>(row => { row.ToTable("deployments"); row.HasKey(r => new { r.Project, r.Id }); });
+        modelBuilder.Entity<QueueRow>(row => { row.ToTable("queues"); row.HasKey(r => r.Name); });
         modelBuilder.Entity<ReplicaRow>(row => { row.ToTable("replicas"); row.HasKey(r => r.Id); });
         modelBuilder.Entity<RequestRow>(row => { row.ToTable("requests"); row.HasKey(r => new { r.Scope, r.RequestId }); });
         modelBuilder.Entity<OperationRow>(row =>

@@ -11,7 +11,7 @@ namespace Platform.Scheduler.Data;
 internal static class SchemaSetup
 {
     /// <summary>Version that this program reads and writes.</summary>
-    public const int Version = 2;
+    public const int Version = 3;
 
     private const int Tries = 10;
 
@@ -24,6 +24,11 @@ internal static class SchemaSetup
             ALTER TABLE progress ADD COLUMN "Measured" TEXT NULL;
             ALTER TABLE metric_points ADD COLUMN "Parts" TEXT NULL;
             ALTER TABLE metric_points ADD COLUMN "Utilization" DOUBLE PRECISION NULL;
+            """,
+
+        // Queues with quotas.
+        [3] = """
+            CREATE TABLE queues ("Name" TEXT NOT NULL PRIMARY KEY, "State" TEXT NOT NULL);
             """,
     };
 

@@ -3,6 +3,7 @@ using Platform.Core.Gangs;
 using Platform.Scheduling.Control;
 using Platform.Scheduling.Deployments;
 using Platform.Scheduling.Gangs;
+using Platform.Scheduling.Queues;
 
 namespace Platform.Scheduler.Data;
 
@@ -16,6 +17,7 @@ internal sealed class StateStore
     private readonly Dictionary<string, HashSet<AllocationKey>> allocations = [];
     private readonly HashSet<string> nodes = [];
     private readonly HashSet<string> deployments = [];
+    private readonly HashSet<string> queues = [];
 
     /// <summary>What was last committed.</summary>
     public async Task<ControlRecord> LoadAsync(SchedulerDbContext db, CancellationToken cancellationToken)
@@ -36,11 +38,16 @@ internal sealed class StateStore
         var deploymentRows = await db.Deployments.AsNoTracking().ToListAsync(cancellationToken);
         deployments.UnionWith(deploymentRows.Select(row => $"{row.Project}/{row.Id}"));
         var replicas = await db.Replicas.AsNoTracking().ToListAsync(cancellationToken);
+        var queueRows = await db.Queues.AsNoTracking().ToListAsync(cancellationToken);
+        queues.UnionWith(queueRows.Select(row => row.Name));
         return new ControlRecord(
             [.. live.Select(row => GangJson.Read<GangState>(row.State))],
             [.. nodeRows.Select(row => GangJson.Read<NodeState>(row.State))],
             [.. deploymentRows.Select(row => GangJson.Read<DeploymentState>(row.State))],
-            [.. replicas.Select(row => (row.Id, row.Deployment, row.Revision))]);
+            [.. replicas.Select(row => (row.Id, row.Deployment, row.Revision))])
+        {
+            Queues = [.. queueRows.Select(row => GangJson.Read<QueueSpec>(row.State))],
+        };
     }
 
     /// <summary>Adds changes to the context; nothing is written before its owner saves.</summary>
@@ -72,6 +79,11 @@ internal sealed class StateStore
         {
             int slash = key.IndexOf('/', StringComparison.Ordinal);
             db.Entry(new DeploymentRow { Project = key[..slash], Id = key[(slash + 1)..], State = "" }).State = EntityState.Deleted;
+        }
+
+        foreach (var queue in changes.Queues)
+        {
+            db.Entry(new QueueRow { Name = queue.Name, State = GangJson.Write(queue) }).State = queues.Add(queue.Name) ? EntityState.Added : EntityState.Modified;
         }
 
         foreach (var replica in changes.Replicas)

@@ -1,11 +1,9 @@
 using Google.Protobuf.WellKnownTypes;
 using Grpc.Core;
-using Platform.Core.Gangs;
 using Platform.Hosting.Errors;
 using Platform.Scheduler.Adapters;
 using Platform.Scheduler.Core;
 using Platform.Scheduling.Control;
-using Platform.Scheduling.Gangs;
 using Platform.V1;
 using NodeState = Platform.Scheduling.Control.NodeState;
 using NodePhase = Platform.V1.NodeState;
@@ -36,49 +34,33 @@ internal sealed class ClusterServiceImpl(ControlLoop loop) : ClusterService.Clus
         return loop.RunAsync(control => MessageOf(Require(control, name), control.Plane), context.CancellationToken);
     }
 
-    public override Task<Node> DrainNode(DrainNodeRequest request, ServerCallContext context) =>
-        SetDrainingAsync(request.Name, true, context.CancellationToken);
+    public override Task<Node> DrainNode(DrainNodeRequest request, ServerCallContext context) => SetAsync(
+        request.Name, (plane, node, now) => request.KeepGangs ? plane.SetCordoned(node, true) : plane.SetDraining(node, true, now), context.CancellationToken);
 
-    public override Task<Node> UndrainNode(UndrainNodeRequest request, ServerCallContext context) =>
-        SetDrainingAsync(request.Name, false, context.CancellationToken);
+    public override Task<Node> UndrainNode(UndrainNodeRequest request, ServerCallContext context) => SetAsync(
+        request.Name, (plane, node, now) => plane.SetCordoned(node, false) && plane.SetDraining(node, false, now), context.CancellationToken);
 
-    public override async Task<ListQueuesResponse> ListQueues(ListQueuesRequest request, ServerCallContext context) => await loop.RunAsync(
-        control =>
-        {
-            var response = new ListQueuesResponse();
-            var gangs = control.Plane.Gangs.Where(gang => !gang.IsTerminal).ToList();
-            foreach (string name in gangs.Select(gang => gang.Queue).Append("default").Distinct().Order(StringComparer.Ordinal))
-            {
-                var own = gangs.Where(gang => gang.Queue == name).ToList();
-                var queue = new Queue
-                {
-                    Name = $"queues/{name}",
-                    PendingJobs = own.Count(gang => gang is { Kind: WorkloadKind.Training, Stage: GangStage.Queued }),
-                    RunningJobs = own.Count(gang => gang.Kind == WorkloadKind.Training && gang.IsActive),
-                };
-                foreach (var kind in own.Where(gang => gang.IsActive).GroupBy(gang => gang.Shape.DeviceKind))
-                {
-                    queue.Used[kind.Key] = (int)Math.Ceiling(kind.Sum(gang => gang.Shape.DeviceSlots * gang.Shape.DeviceMilli) / 1000.0);
-                }
+    public override Task<ListQueuesResponse> ListQueues(ListQueuesRequest request, ServerCallContext context) =>
+        loop.RunAsync(control => QueueMessages.List(control.Plane, control.Now), context.CancellationToken);
 
-                response.Queues.Add(queue);
-            }
-
-            return response;
-        },
-        context.CancellationToken);
-
-    public override Task<Queue> UpdateQueue(UpdateQueueRequest request, ServerCallContext context) => throw new UnimplementedException(
-        "Queues order jobs by priority and submission; quotas, borrowing and weights are not enforced in this version, so they cannot be set.");
+    public override Task<Queue> UpdateQueue(UpdateQueueRequest request, ServerCallContext context)
+    {
+        var queue = QueueMessages.Read(request.Queue);
+        return loop.RunAsync(
+            control => control.Plane.PutQueue(queue) is { Count: > 0 } wrong
+                ? throw new InvalidRequestException("queue", string.Join(" ", wrong))
+                : QueueMessages.List(control.Plane, control.Now).Queues.Single(known => known.Name == request.Queue.Name),
+            context.CancellationToken);
+    }
 
     public override Task<SimulateResponse> Simulate(SimulateRequest request, ServerCallContext context) => throw new UnimplementedException(
         "Replaying a trace through the scheduling core is not offered by this version.");
 
-    private Task<Node> SetDrainingAsync(string resource, bool draining, CancellationToken cancellationToken)
+    private Task<Node> SetAsync(string resource, Func<ControlPlane, string, DateTimeOffset, bool> set, CancellationToken cancellationToken)
     {
         string name = Requests.Node(resource);
         return loop.RunAsync(
-            control => control.Plane.SetDraining(name, draining, control.Now)
+            control => set(control.Plane, name, control.Now)
                 ? MessageOf(Require(control, name), control.Plane)
                 : throw new NotFoundException($"nodes/{name}"),
             cancellationToken);
@@ -97,7 +79,13 @@ internal sealed class ClusterServiceImpl(ControlLoop loop) : ClusterService.Clus
         var message = new Node
         {
             Name = $"nodes/{node.Node}",
-            State = node.Lost ? NodePhase.Lost : !node.Draining ? NodePhase.Ready : isEmpty ? NodePhase.Drained : NodePhase.Draining,
+            State = (node.Lost, node.Draining, node.Cordoned) switch
+            {
+                (true, _, _) => NodePhase.Lost,
+                (_, true, _) => isEmpty ? NodePhase.Drained : NodePhase.Draining,
+                (_, _, true) => NodePhase.Cordoned,
+                _ => NodePhase.Ready,
+            },
             LeaseExpireTime = Timestamp.FromDateTimeOffset(node.LeaseUntil),
             AgentVersion = node.Inventory.AgentVersion,
         };

@@ -44,6 +44,11 @@ internal static class JobMessages
             Checkpoint = gang.LatestCheckpoint is { } checkpoint ? CheckpointOf(checkpoint) : null,
         };
         JobFigures.AddTo(job, row, gang, progress);
+        if (job.Spec.Priority != gang.Priority)
+        {
+            job.Spec.Priority = gang.Priority;
+        }
+
         job.PastFailures.AddRange(gang.PastFailures.Select(FailureOf));
         job.Ranks.AddRange((gang.Attempt?.Members ?? []).SelectMany(member => member.Ranks.Select(rank => new RankStatus
         {

@@ -1,5 +1,6 @@
 using System.Security.Cryptography;
 using Google.Protobuf;
+using Google.Protobuf.WellKnownTypes;
 using Grpc.Core;
 using Microsoft.EntityFrameworkCore;
 using Platform.Core.Jobs;
@@ -94,8 +95,33 @@ internal sealed class JobServiceImpl(
     public override Task<Job> ResumeJob(ResumeJobRequest request, ServerCallContext context) =>
         ChangeAsync(request.Name, new GangEvent.ResumeRequested(), stage => IsOver(stage) ? "it has ended" : null, context.CancellationToken);
 
-    public override Task<Job> UpdateJob(UpdateJobRequest request, ServerCallContext context) => throw new UnimplementedException(
-        "Changing a live job needs ranks that take new settings between steps, which this version's ranks do not. Cancel it and submit it again with model.from, or pause it.");
+    public override async Task<Job> UpdateJob(UpdateJobRequest request, ServerCallContext context)
+    {
+        var (project, id) = Requests.Name(request.Name, "jobs");
+        if (request.HasSteps || request.HasLr || request.HasData)
+        {
+            throw new UnimplementedException(
+                "Only the priority of a live job can be changed: ranks take no new steps, learning rate or width between steps. Pause it, or submit it again with model.from.");
+        }
+
+        var (job, gang) = await jobs.GetAsync(project, id, context.CancellationToken);
+        if (request.Etag.Length > 0 && request.Etag != job.Etag)
+        {
+            throw new FailedPreconditionException("ETAG_MISMATCH", $"{request.Name} has changed since it was read; read it again.");
+        }
+
+        if (!request.HasPriority)
+        {
+            throw new InvalidRequestException("priority", "Nothing to change is given.");
+        }
+
+        if (IsOver(gang.Stage) || !await loop.RunAsync(control => control.Plane.SetPriority($"jobs/{id}", request.Priority), context.CancellationToken))
+        {
+            throw new FailedPreconditionException("JOB_ENDED", $"{request.Name} cannot be changed: it is over.");
+        }
+
+        return (await jobs.GetAsync(project, id, context.CancellationToken)).Job;
+    }
 
     public override async Task WatchJob(WatchJobRequest request, IServerStreamWriter<WatchJobResponse> responseStream, ServerCallContext context)
     {
@@ -173,8 +199,11 @@ internal sealed class JobServiceImpl(
         if (view.Now.Deferrals.GetValueOrDefault($"jobs/{id}") is { } deferral)
         {
             response.Position = deferral.Position;
+            response.EstimatedStart = deferral.EstimatedStart is { } start ? Timestamp.FromDateTimeOffset(start) : null;
             response.Reasons.Add(JobMessages.ReasonOf(deferral.Reason));
-            response.Counterfactuals.AddRange(deferral.Reason.Unblocks);
+            var input = await loop.RunAsync(control => (control.Plane.Input(control.Now), control.Now), context.CancellationToken);
+            var tried = Scheduling.Cycle.Counterfactuals.Of($"jobs/{id}", input.Item1, input.Now);
+            response.Counterfactuals.AddRange(tried.Concat(deferral.Reason.Unblocks).Distinct());
         }
         else
         {

@@ -37,7 +37,7 @@ public sealed class ConnectionTests
 
         var run = await cli.With("PLATFORM_API_KEY", "k").RunAsync("queues", "list");
 
-        Assert.Equal(["QUEUE    PENDING  RUNNING  IN USE  QUOTA  WEIGHT", "default  1        2        8 cpu   -      1"], run.OutputLines);
+        Assert.Equal(["QUEUE    PENDING  RUNNING  IN USE  QUOTA  BORROWED  LENT  SHARE  WEIGHT", "default  1        2        8 cpu   -      -         -     0      1"], run.OutputLines);
         Assert.Equal("Bearer k", Assert.Single(platform.Script.Calls).Headers.GetValue("authorization"));
     }
 

@@ -1,0 +1,123 @@
+using Platform.Core.Gangs;
+using Platform.Scheduling.Cycle;
+using Platform.Scheduling.Gangs;
+using Platform.Scheduling.Placement;
+using Platform.Scheduling.Queues;
+
+namespace Platform.Scheduling.Control;
+
+/// <summary>Queues and the cycle.</summary>
+public sealed partial class ControlPlane
+{
+    /// <summary>Added to what a gang that makes room may take, before its places are no longer kept for the one that asked.</summary>
+    private static readonly TimeSpan NominationSlack = TimeSpan.FromSeconds(30);
+
+    private readonly SortedDictionary<string, QueueSpec> queues = new(StringComparer.Ordinal);
+    private readonly Dictionary<RankRequest, double> asked = [];
+    private QueueHistory history = QueueHistory.Empty;
+
+    /// <summary>Queues that were set up.</summary>
+    public IReadOnlyCollection<QueueSpec> Queues => queues.Values;
+
+    /// <summary>Sets up a queue or replaces what it may use. Gangs that run go on, even when it now uses too much.</summary>
+    /// <returns>What is wrong; empty when it was taken.</returns>
+    public IReadOnlyList<string> PutQueue(QueueSpec queue)
+    {
+        var wrong = QueueSpec.Check([.. queues.Values.Where(known => known.Name != queue.Name), queue]);
+        if (wrong.Count == 0)
+        {
+            queues[queue.Name] = queue;
+            changes.Queues.Add(queue.Name);
+            cycleNeeded = true;
+        }
+
+        return wrong;
+    }
+
+    /// <summary>Changes a waiting or running gang's priority.</summary>
+    /// <returns>Whether the gang is known and not over.</returns>
+    public bool SetPriority(string gang, int priority)
+    {
+        if (Find(gang) is not { IsTerminal: false } known)
+        {
+            return false;
+        }
+
+        gangs[gang] = known with { Priority = priority };
+        changes.Gangs.Add(gang);
+        cycleNeeded = true;
+        return true;
+    }
+
+    /// <summary>Everything the next cycle would decide from.</summary>
+    public CycleInput Input(DateTimeOffset now) => new()
+    {
+        Cluster = Snapshot(),
+        Waiting = [.. gangs.Values.Where(gang => gang.Stage == GangStage.Queued).Select(gang => Waiting(gang, now))],
+        Running = [.. gangs.Values.Where(gang => gang.IsActive).Select(Running)],
+        Queues = [.. queues.Values],
+        History = history,
+        Mix = WorkloadMix.OfCounts(asked.Select(entry => (entry.Key, entry.Value))),
+        Options = options.Cycle,
+    };
+
+    private void RunCycle(DateTimeOffset now)
+    {
+        var input = Input(now);
+        history = history.After(
+            input.Running.GroupBy(gang => (gang.Queue, gang.Rank.DeviceKind)).ToDictionary(queue => queue.Key, queue => queue.Sum(gang => gang.Milli)), now);
+        var plan = SchedulingCycle.Decide(input, now);
+        deferrals = plan.Deferred.ToDictionary(deferral => deferral.Gang);
+        foreach (var placement in plan.Placed)
+        {
+            Apply(placement.Gang, new GangEvent.Placed(placement, newToken(), traceDecision(gangs[placement.Gang])), now);
+        }
+
+        foreach (var room in plan.Preempted)
+        {
+            Apply(room.Gang, new GangEvent.Nominated(room.Placement, now + options.Gangs.CheckpointGrace + options.Gangs.StopGrace + NominationSlack), now);
+            foreach (string victim in room.Victims)
+            {
+                Apply(victim, new GangEvent.YieldRequested($"makes room for {room.Gang}"), now);
+            }
+        }
+    }
+
+    /// <summary>Remembers what is asked for: kinds of rank that come often count in choosing places.</summary>
+    private void Remember(GangState gang)
+    {
+        var kind = gang.Shape.Rank with { MemoryBytes = 0 };
+        asked[kind] = asked.GetValueOrDefault(kind) + gang.Shape.Mesh.WorldSize;
+    }
+
+    private static PendingGang Waiting(GangState gang, DateTimeOffset now) => new()
+    {
+        Gang = gang.Gang,
+        Shape = gang.Shape,
+        Queue = gang.Queue,
+        Priority = gang.Priority,
+        SubmittedAt = gang.SubmittedAt,
+        NotBefore = gang.NotBefore,
+        AvoidNodes = gang.AvoidNodes,
+        ExpectedRuntime = gang.ExpectedRuntime,
+        MayPreempt = gang.Kind != WorkloadKind.Serving,
+        Nominated = gang.Nomination is { } nomination && nomination.Until > now ? nomination.Placement : null,
+    };
+
+    private static RunningGang Running(GangState gang)
+    {
+        var attempt = gang.Attempt ?? throw new InvalidOperationException($"{gang.Gang} is {gang.Stage} without an attempt.");
+        return new RunningGang
+        {
+            Placement = new GangPlacement(gang.Gang, [.. attempt.Members.Where(member => !member.Released).Select(member => new MemberPlacement(member.Node, member.Ranks))]),
+            Rank = gang.Shape.Rank,
+            Queue = gang.Queue,
+            Priority = gang.Priority,
+            RunningSince = attempt.RunningAt,
+            SavedAt = gang.LatestCheckpoint is { } saved && saved.Attempt == attempt.Number ? saved.CommittedAt : null,
+            ExpectedEnd = gang.ExpectedRuntime is { } runtime ? (attempt.RunningAt ?? attempt.PlacedAt) + runtime : null,
+            MayYield = gang.Stage == GangStage.Running && gang.Kind != WorkloadKind.Serving,
+            Borrows = attempt.Borrows,
+        };
+    }
+}
