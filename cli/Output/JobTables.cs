@@ -43,7 +43,7 @@ internal static class JobTables
             table.Add("tokens/s", progress.HasTokensPerSecond ? Show.Count(progress.TokensPerSecond) : "-");
         }
 
-        table.Add("checkpoint", job.CheckpointStep > 0 ? $"step {job.CheckpointStep}" : "-");
+        table.Add("checkpoint", Checkpoint(job));
         if (job.Model.Length > 0)
             table.Add("model", job.Model);
         foreach (var group in job.Ranks.GroupBy(rank => rank.Node))
@@ -119,6 +119,18 @@ internal static class JobTables
 
     private static string Step(TrainingProgress? progress) =>
         progress is { TotalSteps: > 0 } ? $"{progress.Step}/{progress.TotalSteps}" : "-";
+
+    private static string Checkpoint(Job job)
+    {
+        if (job.CheckpointStep == 0)
+            return "-";
+        var step = $"step {job.CheckpointStep}";
+        return job.Checkpoint is { WriteSeconds: > 0 } cost
+            ? string.Create(
+                CultureInfo.InvariantCulture,
+                $"{step} ({Show.Bytes(cost.SizeBytes)} in {cost.WriteSeconds:0.##} s, training stood still for {cost.PauseSeconds * 1000:0.#} ms)")
+            : step;
+    }
 
     private static string Text(int number) => number.ToString(CultureInfo.InvariantCulture);
 }
