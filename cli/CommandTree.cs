@@ -48,6 +48,7 @@ internal static class CommandTree
             NodesCommand.Create(runner),
             QueuesCommand.Create(runner),
             SimulateCommand.Create(runner),
+            TopCommand.Create(runner),
             DoctorCommand.Create(runner),
             BenchCommand.Create(runner),
         };

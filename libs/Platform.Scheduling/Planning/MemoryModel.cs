@@ -87,7 +87,7 @@ public sealed class MemoryModel(TrainingJobSpec job, ModelConfig model)
         double backward = BackwardBuffers + Math.Max(Recomputed, 0);
         double logits = IsLast(stage) ? Logits : 0;
         double update = _master == 8 ? 0 : 8 * Math.Min(NormChunkElements, Weights(stage));
-        double activations = (kept * inFlight) + head;
+        double activations = (kept + head) * inFlight;
         if (logits >= backward && activations + logits >= update)
         {
             return new MemoryForecast((long)states, (long)activations, (long)logits, 0);
@@ -155,9 +155,12 @@ public sealed class MemoryModel(TrainingJobSpec job, ModelConfig model)
         }
     }
 
-    private double KeptWithoutRecomputation =>
-        // Inputs and results of both norms, the attention, gate and up, and what goes into the last projection.
-        (_tokens * ((4 * Hidden * _element / _sharded) + 8)) + AttentionKept + (_tokens * 3 * Inner * _element);
+    // A norm's input and result, and what its graph keeps of the way: the normalised rows and, where it is another one, the
+    // input in the type in which it is computed.
+    private double NormKept => _tokens * Hidden / _sharded * ((2 * _element) + (IsRounded ? 2 * _master : _element));
+
+    // Both norms, the attention, gate and up, and what goes into the last projection.
+    private double KeptWithoutRecomputation => (2 * NormKept) + AttentionKept + (_tokens * 3 * Inner * _element);
 
     private double KeptPerLayer => job.Training.ActivationCheckpointing switch
     {
@@ -173,13 +176,16 @@ public sealed class MemoryModel(TrainingJobSpec job, ModelConfig model)
         _ => 0,
     };
 
-    // The last norm's input and result, and the gradient that the loss leaves for the backward.
-    private double HeadKept => 3 * _tokens * Hidden * _element / _sharded;
+    // The last norm, and the gradient that the loss leaves for the backward.
+    private double HeadKept => NormKept + (_tokens * Hidden * _element / _sharded);
 
     // Logits as computed, in the master type, and their gradient; without rounding they are one tensor.
-    private double Logits => _tokens * VocabularyRows * (IsRounded ? 8 : _element) + (IsRounded ? Embedding * 2 : 0);
+    private double Logits => (_tokens * VocabularyRows * (IsRounded ? 8 : _element)) + Product(Embedding);
 
-    // Gradients of the residual stream and of the MLP between its projections, and a product before it is added in fp32.
+    // Gradients of the residual stream and of the MLP between its projections, and of a weight.
     private double BackwardBuffers =>
-        (_tokens * _element * ((3 * Hidden) + (4 * Inner))) + (IsRounded ? 2 * Math.Max(2 * Hidden * Inner, Hidden * (Query + (2 * KeyValue))) : 0);
+        (_tokens * _element * ((3 * Hidden) + (4 * Inner))) + Product(Math.Max(2 * Hidden * Inner, Hidden * (Query + (2 * KeyValue))));
+
+    // A weight's gradient is formed in bf16 and again in fp32 before it is added to the sum; without rounding it is added as it is formed.
+    private double Product(double weights) => IsRounded ? (_element + _master) * weights : 0;
 }

@@ -13,7 +13,7 @@ public sealed class HelpTests
         var run = await cli.RunAsync("--help");
 
         Assert.Equal(0, run.Code);
-        foreach (var command in new[] { "up", "train", "plan", "jobs", "models", "deploy", "deployments", "generate", "chat", "nodes", "queues", "doctor", "bench" })
+        foreach (var command in new[] { "up", "train", "plan", "jobs", "models", "deploy", "deployments", "generate", "chat", "nodes", "queues", "top", "doctor", "bench" })
             Assert.Contains($"\n  {command} ", run.Output, StringComparison.Ordinal);
     }
 

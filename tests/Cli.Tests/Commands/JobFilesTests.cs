@@ -83,6 +83,26 @@ public sealed partial class JobFilesTests
         Assert.Contains("device-hours      2, costing 5.00", run.OutputLines);
     }
 
+    [Fact]
+    public async Task Looks_at_nodes_and_jobs_once_where_nobody_watches()
+    {
+        await using var platform = await ScriptedPlatform.StartAsync();
+        platform.Script.On<ListNodesRequest, ListNodesResponse>(_ => new ListNodesResponse
+        {
+            Nodes = { new Node { Name = "nodes/n0", State = NodeState.Ready, Devices = { new Device { Kind = "cpu", AllocatedMilli = 1000 }, new Device { Index = 1, Kind = "cpu" } } } },
+        });
+        platform.Script.On<ListJobsRequest, ListJobsResponse>(request => request.State == JobState.Running
+            ? new ListJobsResponse { Jobs = { SomeJob("projects/default/jobs/x") } }
+            : new ListJobsResponse());
+        using var cli = new CommandLine(platform.Address);
+
+        var run = await cli.RunAsync("top");
+
+        Assert.Equal(0, run.Code);
+        Assert.Contains("n0    ready  2 cpu    █·", run.OutputLines);
+        Assert.Contains(run.OutputLines, line => line.StartsWith("x    succeeded  2×2×1", StringComparison.Ordinal) && line.Contains("43.0%", StringComparison.Ordinal));
+    }
+
     internal static Job SomeJob(string name) => new()
     {
         Name = name,

@@ -19,6 +19,8 @@ internal static class Checkout
 
     public static string Serving => Program("Platform.Serving", "platform-serving");
 
+    public static string Benchmarks => Program("Platform.Benchmarks", "Platform.Benchmarks");
+
     private static string Program(string project, string name)
     {
         string path = Path.Combine(Root, "artifacts", "bin", project, "release", name);
