@@ -87,7 +87,7 @@ internal static class MemoryBenchmark
         MatrixProductRate.Measure(torch.ScalarType.BFloat16, TimeSpan.FromMilliseconds(10));
         MatrixProductRate.Measure(torch.ScalarType.Float32, TimeSpan.FromMilliseconds(10));
         var resident = Resident();
-        using var memory = LiveTensorMemory.Start(samples: true) ?? throw new PlatformNotSupportedException("The allocator does not tell what it has handed out.");
+        using var memory = LiveTensorMemory.Start(TimeSpan.FromMilliseconds(5)) ?? throw new PlatformNotSupportedException("The allocator does not tell what it has handed out.");
         var recorder = new StepRecorder(1) { AtEdges = () => memory.Sample() };
         using var trainer = new Trainer(plan, groups, tokens.File, recorder);
         trainer.Step(1, false, false);

@@ -7,7 +7,7 @@ namespace Platform.Cli.Reports;
 /// <summary>Where the time of steps went: one bar for the mean, and columns over the steps.</summary>
 internal static class PartsChart
 {
-    private const double Width = 620, Height = 200, Left = 58, Right = 12, Top = 10, Bottom = 28;
+    private const double Width = 620, Height = 200, Left = 72, Right = 12, Top = 10, Bottom = 28;
     private const int MostColumns = 120;
 
     /// <summary>Seconds of each part in the order of <see cref="Svg.Parts"/>.</summary>

@@ -13,11 +13,12 @@ internal static class TimelineChart
     /// <summary>Draws a step.</summary>
     public static string Draw(IReadOnlyList<TraceEvent> events)
     {
-        // The last step but one is whole: what follows its update belongs to the last.
+        // A step that evaluates or saves does more than train; the last one that does not is shown, if there is one.
+        var more = events.Where(each => each.Name is "evaluate" or "checkpoint").Select(each => each.Step).ToHashSet();
         var steps = events.Select(each => each.Step).Where(step => step > 0).Distinct().Order().ToList();
         if (steps.Count == 0)
             return "<p class=\"none\">The ranks have left no timeline.</p>";
-        var step = steps[^1];
+        var step = steps.LastOrDefault(each => !more.Contains(each), steps[^1]);
         var shown = events.Where(each => each.Step == step && each.Lane == 0 && each.Name != "evaluate" && each.Name != "checkpoint").ToList();
         if (shown.Count == 0)
             return "<p class=\"none\">The ranks have left no timeline.</p>";

@@ -87,6 +87,11 @@ internal sealed class LayoutCandidates(TrainingJobSpec job, ModelConfig model, P
     {
         int batch = job.Training.GlobalBatchSize;
         int data = Enumerable.Range(1, devices / (tensor * pipeline)).Last(width => batch % width == 0);
+        if (job.Resources.Elastic is { } elastic && (data < elastic.MinData || data > (elastic.MaxData ?? data)))
+        {
+            return [];
+        }
+
         int least = Math.Max(0, Array.IndexOf(Recomputations, job.Training.ActivationCheckpointing));
         return from micro in MicroBatchSizes
                where batch / data % micro == 0

@@ -223,7 +223,7 @@ internal sealed class JobServiceImpl(
 
         var job = await submission.CheckAsync(project, request.Spec, "", mustFit: false, context.CancellationToken);
         var plan = planning.Plan(
-            request.Cluster is null ? job.Workload : job.Workload with { Parallelism = job.Written.Parallelism },
+            job.Workload with { Parallelism = job.Written.Parallelism, Training = job.Written.Training },
             request.Cluster, request.HasPricePerDeviceHour ? request.PricePerDeviceHour : null);
         var response = plan is null
             ? new PlanJobResponse { Notes = { "The shape of the model or of the cluster is not known here, so nothing is predicted." } }

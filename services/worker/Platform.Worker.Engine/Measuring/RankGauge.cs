@@ -7,6 +7,7 @@ using Platform.Torch.Collectives;
 using Platform.Torch.Parallel;
 using Platform.Torch.Timelines;
 using Platform.Worker.Engine.Planning;
+using ScalarType = TorchSharp.torch.ScalarType;
 
 namespace Platform.Worker.Engine.Measuring;
 
@@ -18,6 +19,8 @@ internal sealed class RankGauge : IDisposable
 {
     private const int KeptSteps = 8;
     private const int FiguresPerRank = 3;
+    private const int CloselySampledSteps = 3;
+    private static readonly TimeSpan SampleInterval = TimeSpan.FromMilliseconds(25);
     private static readonly TimeSpan PeakBudget = TimeSpan.FromMilliseconds(50);
     private static readonly TimeSpan TraceInterval = TimeSpan.FromSeconds(10);
 
@@ -33,7 +36,14 @@ internal sealed class RankGauge : IDisposable
     public RankGauge(bool ownsProcess)
     {
         Recorder = new StepRecorder(KeptSteps);
-        _memory = ownsProcess ? LiveTensorMemory.Start(samples: true) : null;
+        if (ownsProcess)
+        {
+            // What the kernels set up once is no tensor.
+            MatrixProductRate.Measure(ScalarType.Float32, TimeSpan.Zero);
+            MatrixProductRate.Measure(ScalarType.BFloat16, TimeSpan.Zero);
+            _memory = LiveTensorMemory.Start(SampleInterval);
+        }
+
         if (_memory is { } memory)
             Recorder.AtEdges = () => memory.Sample();
     }
@@ -63,11 +73,16 @@ internal sealed class RankGauge : IDisposable
         Recorder.TakePeriod(discarded);
     }
 
+    /// <summary>Until its disposal what is allocated and kept is no tensor of training.</summary>
+    public IDisposable? SetAside() => _memory?.SetAside();
+
     /// <summary>Adds a step.</summary>
     /// <returns>Its utilization.</returns>
     public double Add(TrainingPlan plan, double seconds, StepParts parts)
     {
-        _steps++;
+        // Steps are alike: the first ones, looked at wherever something begins or ends, find the highest point.
+        if (++_steps == CloselySampledSteps)
+            Recorder.AtEdges = null;
         if (_steps == 1)
         {
             _sentBefore = Recorder.SentBytes;

@@ -78,7 +78,7 @@ public sealed class TrainingSession
     public TrainingOutcome Run()
     {
         var layout = _spec.Parallelism;
-        using var gauge = new RankGauge(OwnsProcess);
+        using var gauge = new RankGauge(OwnsProcess && _spec.Resources.Device == "cpu");
         using var world = new RecordingWorld(_world, gauge.Recorder);
         using var groups = ParallelGroups.Create(world, new DeviceMesh(layout.Tensor, layout.Pipeline, layout.Data), _spec.Model.TieWordEmbeddings);
 
@@ -230,6 +230,7 @@ public sealed class TrainingSession
     private void Save(Trainer trainer, CheckpointSaver saver, RankGauge gauge, int step, double loss)
     {
         using var pause = gauge.Recorder.Begin(StepPart.Checkpoint, "checkpoint");
+        using var copy = gauge.SetAside();
         using var span = RankTelemetry.Source.StartActivity("checkpoint");
         span?.SetTag("step", step);
         _host.Progress("saving", null);
