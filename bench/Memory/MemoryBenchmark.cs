@@ -84,8 +84,8 @@ internal static class MemoryBenchmark
         using var groups = ParallelGroups.Create(world, plan.Mesh, plan.Model.TieWordEmbeddings);
 
         // What the kernels set up once is no tensor.
-        MatrixProductRate.Measure(torch.ScalarType.BFloat16, TimeSpan.FromMilliseconds(10));
-        MatrixProductRate.Measure(torch.ScalarType.Float32, TimeSpan.FromMilliseconds(10));
+        MatrixProductRate.Measure(torch.ScalarType.BFloat16, TimeSpan.Zero, null);
+        MatrixProductRate.Measure(torch.ScalarType.Float32, TimeSpan.Zero, null);
         var resident = Resident();
         using var memory = LiveTensorMemory.Start(TimeSpan.FromMilliseconds(5)) ?? throw new PlatformNotSupportedException("The allocator does not tell what it has handed out.");
         var recorder = new StepRecorder(1) { AtEdges = () => memory.Sample() };

@@ -54,7 +54,7 @@ internal static class PlanTables
             table.Add("cost", Show.Cost(plan.Cost));
         table.Write(output, "");
         if (plan.Infeasible.Length > 0)
-            output.WriteLine($"It does not fit. {plan.Infeasible}");
+            output.WriteLine($"Infeasible: {plan.Infeasible}");
         if (plan.Reason.Length > 0)
             output.WriteLine($"Why: {plan.Reason}");
         foreach (var note in plan.Notes)

@@ -161,7 +161,7 @@ public static class LayoutPlanner
         string all = $"Weights, gradients and optimizer state are {Size(states)}";
         return chosen.ModelRanks == 1
             ? $"{all} and fit one device ({Size(cluster.UsableBytes)} usable), so every rank has the whole model and its own data."
-            : $"{all}; {Size(cluster.UsableBytes)} of a device are usable, so at least {chosen.ModelRanks} ranks must share a copy of the model: {Words(chosen.Layout)}.";
+            : $"{all}; {Size(cluster.UsableBytes)} of a device are usable, so ranks must share a copy of the model; {chosen.ModelRanks} are the fewest that model and cluster allow: {Words(chosen.Layout)}.";
     }
 
     private static string WhySharded(TrainingJobSpec job, ModelConfig model, PlannedCluster cluster, IReadOnlyList<PlannedLayout> all)

@@ -180,6 +180,6 @@ public sealed class JobsTests
         Assert.Contains(chosen.OutputLines, line => line.StartsWith("cost ", StringComparison.Ordinal));
         Assert.Contains(chosen.OutputLines, line => line.StartsWith("Why: Weights, gradients and optimizer state are", StringComparison.Ordinal));
         Assert.Equal(1, given.Code);
-        Assert.Contains(given.OutputLines, line => line.StartsWith("It does not fit.", StringComparison.Ordinal) && line.Contains("zero_stage 3 with data 8", StringComparison.Ordinal));
+        Assert.Contains(given.OutputLines, line => line.StartsWith("Infeasible: tensor 4 × data 2 does not fit:", StringComparison.Ordinal) && line.Contains("zero_stage 3 with data 8", StringComparison.Ordinal));
     }
 }

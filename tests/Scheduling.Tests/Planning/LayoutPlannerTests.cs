@@ -54,7 +54,7 @@ public sealed class LayoutPlannerTests
             Assert.Contains(plan.Rejected, layout => layout.Layout.Tensor == tensor && layout.Layout.ZeroStage == zero && layout.Layout.Pipeline == 1);
         var chosen = Choose(job with { Parallelism = new ParallelismSpec { Auto = true } }, cluster);
         Assert.Equal((8, 1, 1), (chosen.Chosen.Layout.Tensor, chosen.Chosen.Layout.Pipeline, chosen.Chosen.Layout.Data));
-        Assert.Contains("at least 8 ranks must share a copy", chosen.Reason, StringComparison.Ordinal);
+        Assert.Contains("8 are the fewest that model and cluster allow: tensor 8.", chosen.Reason, StringComparison.Ordinal);
         Assert.Contains(chosen.Alternatives, layout => layout.Layout.ZeroStage == 3);
         Assert.True(chosen.Cost > 0);
     }

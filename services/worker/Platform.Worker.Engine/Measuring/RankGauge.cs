@@ -39,8 +39,8 @@ internal sealed class RankGauge : IDisposable
         if (ownsProcess)
         {
             // What the kernels set up once is no tensor.
-            MatrixProductRate.Measure(ScalarType.Float32, TimeSpan.Zero);
-            MatrixProductRate.Measure(ScalarType.BFloat16, TimeSpan.Zero);
+            MatrixProductRate.Measure(ScalarType.Float32, TimeSpan.Zero, null);
+            MatrixProductRate.Measure(ScalarType.BFloat16, TimeSpan.Zero, null);
             _memory = LiveTensorMemory.Start(SampleInterval);
         }
 
@@ -63,10 +63,13 @@ internal sealed class RankGauge : IDisposable
         (6.0 * model.ParameterCount) + (6.0 * model.NumHiddenLayers * model.NumAttentionHeads * model.HeadDim * sequenceLength);
 
     /// <summary>Measures what all ranks can do at once; every rank calls this.</summary>
-    public void MeasurePeak(TrainingPlan plan, ICollectiveGroup world)
+    /// <param name="plan">What is trained.</param>
+    /// <param name="world">All ranks.</param>
+    /// <param name="device">Where the rank computes; null for the CPU.</param>
+    public void MeasurePeak(TrainingPlan plan, ICollectiveGroup world, TorchSharp.torch.Device? device)
     {
         world.Barrier();
-        Span<double> sum = [MatrixProductRate.Measure(plan.Spec.Training.Precision.ToScalarType(), PeakBudget)];
+        Span<double> sum = [MatrixProductRate.Measure(plan.Spec.Training.Precision.ToScalarType(), PeakBudget, device)];
         world.AllReduceSum(sum);
         PeakFlops = sum[0] / world.Size;
         Span<double> discarded = stackalloc double[StepParts.Count];

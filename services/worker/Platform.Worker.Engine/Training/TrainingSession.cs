@@ -92,7 +92,7 @@ public sealed class TrainingSession
 
         if (done < _spec.Training.Steps)
         {
-            gauge.MeasurePeak(plan, groups.World);
+            gauge.MeasurePeak(plan, groups.World, Device);
             try
             {
                 var outcome = Train(trainer, saver, plan, groups, gauge, done, ref loss);
