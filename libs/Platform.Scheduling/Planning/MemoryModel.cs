@@ -86,7 +86,7 @@ public sealed class MemoryModel(TrainingJobSpec job, ModelConfig model)
         // The peak is where the loss is formed, where a layer's backward runs, or where the update does.
         double backward = BackwardBuffers + Math.Max(Recomputed, 0);
         double logits = IsLast(stage) ? Logits : 0;
-        double update = _master == 8 ? 0 : 8 * Math.Min(NormChunkElements, Weights(stage));
+        double update = UsesKernels || _master == 8 ? 0 : 8 * Math.Min(NormChunkElements, Weights(stage));
         double activations = (kept + head) * inFlight;
         if (logits >= backward && activations + logits >= update)
         {
@@ -140,6 +140,11 @@ public sealed class MemoryModel(TrainingJobSpec job, ModelConfig model)
         return PipelineSchedules.MostInFlight(_layout.Schedule, shape, stage) / (double)_layout.VirtualStages;
     }
 
+    // The engine's own kernels for processors with 512-bit vectors; elsewhere libtorch's, differentiated by autograd.
+    private bool UsesKernels => job.Resources.Device == "cpu" && job.Training.Precision != Precision.Float64;
+
+    private bool UsesAttentionKernel => UsesKernels && model.HeadDim % 32 == 0;
+
     // libtorch's bf16 attention on the CPU is slow for small heads, which are therefore computed in fp32.
     private double AttentionElement => IsRounded && model.HeadDim <= 32 && job.Resources.Device == "cpu" ? 4 : _element;
 
@@ -147,17 +152,23 @@ public sealed class MemoryModel(TrainingJobSpec job, ModelConfig model)
     {
         get
         {
+            double sums = 4 * model.NumAttentionHeads / _tensor;
+            if (UsesAttentionKernel)
+            {
+                // Rotated queries and keys with the values, the result, and a log-sum per head.
+                return _tokens * ((((2 * Query) + (2 * KeyValue)) * _element) + sums);
+            }
+
             // Rotated queries and keys, values, repeated keys and values of grouped heads, the result, and a log-sum per head.
             double repeated = model.NumAttentionHeads != model.NumKeyValueHeads ? 2 * Query : 0;
             double values = AttentionElement == _element ? (Query + (2 * KeyValue)) * _element : KeyValue * AttentionElement;
             double result = AttentionElement == _element ? 0 : Query * _element;
-            return _tokens * (((Query + KeyValue + repeated + Query) * AttentionElement) + values + result + (4 * model.NumAttentionHeads / _tensor));
+            return _tokens * (((Query + KeyValue + repeated + Query) * AttentionElement) + values + result + sums);
         }
     }
 
-    // A norm's input and result, and what its graph keeps of the way: the normalised rows and, where it is another one, the
-    // input in the type in which it is computed.
-    private double NormKept => _tokens * Hidden / _sharded * ((2 * _element) + (IsRounded ? 2 * _master : _element));
+    // A norm's input and result and a factor per row; in double precision autograd also keeps the normalised rows.
+    private double NormKept => _tokens / _sharded * ((Hidden * (job.Training.Precision == Precision.Float64 ? 3 : 2) * _element) + 4);
 
     // Both norms, the attention, gate and up, and what goes into the last projection.
     private double KeptWithoutRecomputation => (2 * NormKept) + AttentionKept + (_tokens * 3 * Inner * _element);
@@ -179,13 +190,13 @@ public sealed class MemoryModel(TrainingJobSpec job, ModelConfig model)
     // The last norm, and the gradient that the loss leaves for the backward.
     private double HeadKept => NormKept + (_tokens * Hidden * _element / _sharded);
 
-    // Logits as computed, in the master type, and their gradient; without rounding they are one tensor.
-    private double Logits => (_tokens * VocabularyRows * (IsRounded ? 8 : _element)) + Product(Embedding);
+    // Logits become their gradient in place; where libtorch does it and rounds, also in fp32 and once more in bf16.
+    private double Logits => (_tokens * VocabularyRows * (UsesKernels || !IsRounded ? _element : 8)) + Product(Embedding);
 
     // Gradients of the residual stream and of the MLP between its projections, and of a weight.
     private double BackwardBuffers =>
-        (_tokens * _element * ((3 * Hidden) + (4 * Inner))) + Product(Math.Max(2 * Hidden * Inner, Hidden * (Query + (2 * KeyValue))));
+        (_tokens * _element * ((2 * Hidden) + (3 * Inner))) + Product(Math.Max(2 * Hidden * Inner, Hidden * (Query + (2 * KeyValue))));
 
-    // A weight's gradient is formed in bf16 and again in fp32 before it is added to the sum; without rounding it is added as it is formed.
-    private double Product(double weights) => IsRounded ? (_element + _master) * weights : 0;
+    // A weight's gradient is formed in bf16 before it is added to the sum in fp32; without rounding it is added as it is formed.
+    private double Product(double weights) => IsRounded ? _element * weights : 0;
 }
