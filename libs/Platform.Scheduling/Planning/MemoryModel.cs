@@ -65,7 +65,7 @@ public sealed class MemoryModel(TrainingJobSpec job, ModelConfig model)
         Enumerable.Range(0, _layout.Pipeline).Select(Of).MaxBy(forecast => forecast.Total);
 
     /// <summary>Bytes of states of the fullest rank if nothing were sharded over the data group.</summary>
-    public long UnshardedStates() => (long)Enumerable.Range(0, _layout.Pipeline).Max(stage => Weights(stage) * BytesPerWeight(0, 1));
+    public long UnshardedStates() => (long)Enumerable.Range(0, _layout.Pipeline).Max(stage => (Weights(stage) * BytesPerWeight(0, 1)) - Saved(stage, 1));
 
     /// <summary>Decoder layers of a stage, as the engine divides them.</summary>
     public int Layers(int stage) => _layers[stage];
@@ -120,7 +120,7 @@ public sealed class MemoryModel(TrainingJobSpec job, ModelConfig model)
 
     private double States(int stage)
     {
-        double shared = Weights(stage) * BytesPerWeight(_layout.ZeroStage, _layout.Data);
+        double shared = (Weights(stage) * BytesPerWeight(_layout.ZeroStage, _layout.Data)) - Saved(stage, _layout.ZeroStage > 0 ? _layout.Data : 1);
         double gathered = _layout.ZeroStage switch
         {
             // Two layers at a time, one in use and one on its way, and the embedding or the head.
@@ -130,6 +130,10 @@ public sealed class MemoryModel(TrainingJobSpec job, ModelConfig model)
         };
         return shared + gathered;
     }
+
+    /// <summary>Muon keeps no second moment of the layers' matrices.</summary>
+    private double Saved(int stage, double divisor) =>
+        job.Optimizer.Name == "muon" ? _master * _layers[stage] * ((Hidden * ((2 * Query) + (2 * KeyValue))) + (3 * Hidden * Inner)) / divisor : 0;
 
     private double Gathered(int stage) =>
         (Math.Min(2, _layers[stage]) * LayerWeights) + (IsFirst(stage) || IsLast(stage) ? Embedding : 0);
