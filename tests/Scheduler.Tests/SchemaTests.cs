@@ -19,6 +19,7 @@ public sealed class SchemaTests
         {
             await db.Database.ExecuteSqlRawAsync(
                 """
+                DROP TABLE queues;
                 ALTER TABLE jobs DROP COLUMN "Predicted";
                 ALTER TABLE progress DROP COLUMN "Measured";
                 ALTER TABLE metric_points DROP COLUMN "Parts";
