@@ -30,7 +30,7 @@ public sealed class FlatMemoryTests
             Training = job.Training with { GlobalBatchSize = 2, ActivationCheckpointing = "selective" },
             Optimizer = job.Optimizer with { Name = optimizer, Muon = optimizer == "muon" ? new MuonSpec() : null },
         };
-        using var memory = LiveTensorMemory.Start(samples: false);
+        using var memory = LiveTensorMemory.Start(interval: null);
         List<(long Tensors, long Bytes)> seen = [];
         using var host = new RecordingHost { OnPoint = _ => seen.Add((torch.Tensor.TotalCount, memory?.Sample() ?? 0)) };
 
