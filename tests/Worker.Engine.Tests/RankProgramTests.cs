@@ -8,14 +8,18 @@ namespace Platform.Worker.Engine.Tests;
 /// <summary>The rank program against a real socket, rendezvous and shared memory.</summary>
 public sealed class RankProgramTests
 {
-    [Fact]
-    public async Task Eight_ranks_meet_train_save_and_register_a_model()
+    [Theory]
+    [InlineData(0, "adamw")]
+    [InlineData(1, "adamw")]
+    [InlineData(3, "muon")]
+    public async Task Eight_ranks_meet_train_save_and_register_a_model(int zero, string optimizer)
     {
         using var directory = new TemporaryDirectory();
         var job = Job(directory, 2, 2, 2, steps: 4) with { Checkpoint = new CheckpointSpec { EverySteps = 2 } };
         job = job with
         {
-            Parallelism = job.Parallelism with { Schedule = PipelineSchedule.Interleaved, VirtualStages = 2, SequenceParallel = true },
+            Parallelism = job.Parallelism with { Schedule = PipelineSchedule.Interleaved, VirtualStages = 2, SequenceParallel = true, ZeroStage = zero },
+            Optimizer = job.Optimizer with { Name = optimizer, Muon = optimizer == "muon" ? new MuonSpec() : null },
         };
         await using var agent = await ScriptedAgent.StartAsync(directory.Path, 8, TestContext.Current.CancellationToken);
 

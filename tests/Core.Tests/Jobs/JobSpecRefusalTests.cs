@@ -47,6 +47,8 @@ public sealed class JobSpecRefusalTests
     [InlineData("data.eval_fraction", "0.6", "0.6 is out of range; allowed is at least 0 and at most 0.5.")]
     [InlineData("optimizer.lr", "0", "0 is out of range; allowed is above 0 and at most 10.")]
     [InlineData("optimizer.lr", "\"NaN\"", "\"NaN\" is not a number; allowed is above 0 and at most 10.")]
+    [InlineData("training.z_loss_coefficient", "2", "2 is out of range; allowed is at least 0 and at most 1.")]
+    [InlineData("training.loss_guard.window", "1", "1 is out of range; allowed is 2 to 100000.")]
     [InlineData("optimizer.betas", "[0.9]", "Found a list; expected a list of two numbers, each at least 0 and below 1.")]
     [InlineData("checkpoint.keep", "0", "0 is out of range; allowed is 1 to 1000000.")]
     [InlineData("checkpoint.async", "\"maybe\"", "\"maybe\" is neither true nor false.")]
@@ -127,6 +129,15 @@ public sealed class JobSpecRefusalTests
 
         Assert.Equal("model.from", violation.Field);
         Assert.Contains("not available yet", violation.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Refuses_constants_of_an_optimizer_that_is_not_used()
+    {
+        Assert.Equal("optimizer.muon", JobInputs.RefusedOnce(JobInputs.With(("optimizer.muon", "{\"momentum\":0.9}"))).Field);
+
+        var job = JobInputs.Accepted(JobInputs.With(("optimizer.name", "\"muon\""), ("optimizer.muon", "{\"momentum\":0.9}")));
+        Assert.Equal(new MuonSpec { Momentum = 0.9 }, job.Optimizer.Muon);
     }
 
     [Fact]

@@ -71,7 +71,7 @@ public sealed class OverlapTests
             TwoDataRanks, ZeroStage.Parameters, overlap: true,
             world => world.Rank == 1
                 ? (kind, number) => { if (kind == "reduce" && number == 2) throw new InvalidOperationException("the cable is cut"); }
-                : null,
+            : null,
             _ => null, exchanges));
 
         Assert.Equal("the cable is cut", failure.Message);
@@ -88,7 +88,7 @@ public sealed class OverlapTests
             TwoDataRanks, ZeroStage.OptimizerState, overlap: true, _ => null,
             rank => rank == 1
                 ? (what, unit) => { if (what == ExchangeEvent.GradientsComplete && unit.Layer == 2) throw new InvalidOperationException("out of memory"); }
-                : null,
+            : null,
             exchanges));
 
         Assert.Equal("out of memory", failure.Message);
