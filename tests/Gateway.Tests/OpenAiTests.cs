@@ -108,6 +108,23 @@ public sealed class OpenAiTests
         Assert.Equal(["X", "END"], sampling.Stop);
     }
 
+    [Theory]
+    [InlineData("""{"response_format":{"type":"json_schema","json_schema":{"name":"x","schema":{"type":"integer"}}}}""", """{"type":"integer"}""", "")]
+    [InlineData("""{"response_format":{"type":"json_object"}}""", """{"type":"object"}""", "")]
+    [InlineData("""{"response_format":{"type":"text"}}""", "", "")]
+    [InlineData("""{"structured_outputs":{"json":{"type":"null"}}}""", """{"type":"null"}""", "")]
+    [InlineData("""{"structured_outputs":{"choice":["a.b","c"]}}""", "", @"a\.b|c")]
+    [InlineData("""{"guided_regex":"a+"}""", "", "a+")]
+    public async Task What_an_output_must_match_reaches_the_replica(string fields, string schema, string regex)
+    {
+        await using var cluster = await ScriptedCluster.StartAsync();
+        var replica = await cluster.AddReplicaAsync();
+        var body = JsonSerializer.Deserialize<Dictionary<string, object>>(fields) ?? [];
+        await PostAsync(cluster, "/v1/completions", new Dictionary<string, object>(body) { ["model"] = "fox", ["prompt"] = "a" }, HttpStatusCode.OK);
+        var sampling = Assert.Single(replica.Requests).Sampling;
+        Assert.Equal((schema, regex), (sampling.JsonSchema, sampling.Regex));
+    }
+
     [Fact]
     public async Task Everything_wrong_with_a_request_is_told_at_once()
     {
@@ -130,6 +147,8 @@ public sealed class OpenAiTests
     [InlineData("/v1/completions", """{"prompt":"a"}""", 400, "model")]
     [InlineData("/v1/completions", """{"model":""", 400, null)]
     [InlineData("/v1/completions", """{"model":"fox","prompt":"a","echo":true}""", 400, "echo")]
+    [InlineData("/v1/completions", """{"model":"fox","prompt":"a","response_format":{"type":"xml"}}""", 400, "response_format.type")]
+    [InlineData("/v1/completions", """{"model":"fox","prompt":"a","guided_regex":"a","guided_json":{}}""", 400, "guided_regex")]
     [InlineData("/v1/chat/completions", """{"model":"fox","messages":[]}""", 400, "messages")]
     [InlineData("/v1/chat/completions", """{"model":"fox","messages":[{"role":"user","content":[{"type":"image_url"}]}]}""", 400, "messages[0].content")]
     [InlineData("/v1/embeddings", """{"model":"fox","input":"a"}""", 501, null)]

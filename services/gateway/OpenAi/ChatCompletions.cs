@@ -20,9 +20,6 @@ public sealed class ChatCompletions(InferencePipeline pipeline, TimeProvider tim
         var sampling = SamplingReader.Read(request with { MaxTokens = request.MaxCompletionTokens ?? request.MaxTokens }, violations);
         if (request.Tools is { ValueKind: JsonValueKind.Array } tools && tools.GetArrayLength() > 0)
             violations.Add(new Violation("tools", "Tool calls are not available in this release."));
-        if (request.ResponseFormat is { ValueKind: JsonValueKind.Object } format
-            && (!format.TryGetProperty("type", out var type) || type.GetString() != "text"))
-            violations.Add(new Violation("response_format", "Only {\"type\": \"text\"} is available in this release."));
         if (request.Logprobs is true || request.TopLogprobs > 0)
             violations.Add(new Violation("logprobs", "Log probabilities are not available through this endpoint in this release."));
         var messages = ReadMessages(request.Messages, violations);

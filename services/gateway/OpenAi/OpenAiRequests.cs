@@ -57,6 +57,21 @@ public abstract record SamplingRequest
     /// <summary>Go on after an end-of-text token.</summary>
     public bool IgnoreEos { get; init; }
 
+    /// <summary><c>text</c>, <c>json_object</c>, or <c>json_schema</c> with a schema that the output satisfies.</summary>
+    public JsonElement? ResponseFormat { get; init; }
+
+    /// <summary>What the output must match: <c>json</c>, <c>regex</c> or <c>choice</c> (vLLM's extension).</summary>
+    public JsonElement? StructuredOutputs { get; init; }
+
+    /// <summary>Older name of <c>structured_outputs.json</c>.</summary>
+    public JsonElement? GuidedJson { get; init; }
+
+    /// <summary>Older name of <c>structured_outputs.regex</c>.</summary>
+    public string? GuidedRegex { get; init; }
+
+    /// <summary>Older name of <c>structured_outputs.choice</c>.</summary>
+    public JsonElement? GuidedChoice { get; init; }
+
     /// <summary>Identity of the end user; accepted and not used.</summary>
     public string? User { get; init; }
 }
@@ -82,9 +97,6 @@ public sealed record ChatCompletionRequest : SamplingRequest
 
     /// <summary>Not available in this release.</summary>
     public JsonElement? Tools { get; init; }
-
-    /// <summary>Only <c>{"type":"text"}</c> in this release.</summary>
-    public JsonElement? ResponseFormat { get; init; }
 }
 
 /// <summary>A message of a conversation.</summary>

@@ -50,6 +50,7 @@ public static class SamplingReader
             else
                 sampling.LogitBias[token] = (float)bias;
         }
+        ConstraintReader.Read(request, sampling, violations);
         return sampling;
     }
 

@@ -3,6 +3,7 @@ using Platform.Core.Deployments;
 using Platform.Core.Validation;
 using Platform.Hosting.Errors;
 using Platform.Internal.V1;
+using Platform.Serving.Core.Constraints;
 using Platform.Serving.Core.Output;
 using Platform.Serving.Core.Sampling;
 using Platform.Serving.Core.Scheduling;
@@ -12,18 +13,17 @@ using Platform.V1;
 namespace Platform.Serving.Adapters;
 
 /// <summary>Checks a request and completes it with the deployment's and the platform's defaults.</summary>
-internal sealed class RequestReader(int vocabularySize, SchedulerLimits limits, GenerationOptions defaults, IReadOnlySet<int> endTokens)
+internal sealed class RequestReader(
+    int vocabularySize, SchedulerLimits limits, GenerationOptions defaults, IReadOnlySet<int> endTokens, ConstraintCompiler constraints)
 {
     private const int MaxStops = 16;
     private const int MaxTopLogprobs = 20;
 
     /// <summary>Reads a request.</summary>
     /// <exception cref="InvalidRequestException">Something is wrong with it; all of it is reported.</exception>
-    /// <exception cref="UnimplementedException">It asks for something that is not served yet.</exception>
     public GenerationRequest Read(EngineGenerateRequest request)
     {
         var sampling = request.Sampling ?? new SamplingParams();
-        ThrowIfNotServed(sampling);
         var violations = new List<Violation>();
         CheckTokens(request, violations);
         CheckSampling(sampling, violations);
@@ -32,10 +32,12 @@ internal sealed class RequestReader(int vocabularySize, SchedulerLimits limits, 
             violations.Add(new("sampling.n", $"Found {choices}; from 1 to {limits.MaxSequences} choices are possible here."));
         if (choices > 1 && request.ProducedTokens.Count > 0)
             violations.Add(new("produced_tokens", "Only a request with one choice can be continued."));
+        var constraint = Constraint(sampling, violations);
         if (violations.Count > 0)
             throw new InvalidRequestException(violations);
         return new GenerationRequest
         {
+            Constraint = constraint,
             Tenant = request.Tenant,
             Prompt = [.. request.PromptTokens],
             Produced = [.. request.ProducedTokens],
@@ -64,12 +66,24 @@ internal sealed class RequestReader(int vocabularySize, SchedulerLimits limits, 
         };
     }
 
-    private static void ThrowIfNotServed(SamplingParams sampling)
+    private TokenConstraint? Constraint(SamplingParams sampling, List<Violation> violations)
     {
-        if (sampling.JsonSchema.Length > 0)
-            throw new UnimplementedException("sampling.json_schema: output constrained by a JSON schema is not served yet; leave the field out.");
-        if (sampling.Regex.Length > 0)
-            throw new UnimplementedException("sampling.regex: output constrained by a regular expression is not served yet; leave the field out.");
+        var field = sampling.JsonSchema.Length > 0 ? "sampling.json_schema" : "sampling.regex";
+        try
+        {
+            if (sampling.JsonSchema.Length > 0 && sampling.Regex.Length > 0)
+                violations.Add(new("sampling.regex", "Give json_schema or regex, not both."));
+            else if (sampling.JsonSchema.Length > 0)
+                return constraints.OfSchema(sampling.JsonSchema);
+            else if (sampling.Regex.Length > 0)
+                return constraints.OfRegex(sampling.Regex);
+        }
+        catch (ConstraintException exception)
+        {
+            violations.Add(new(field, exception.Message));
+        }
+
+        return null;
     }
 
     private void CheckTokens(EngineGenerateRequest request, List<Violation> violations)

@@ -1,3 +1,4 @@
+using Platform.Serving.Core.Constraints;
 using Platform.Serving.Core.Output;
 using Platform.Serving.Core.Sampling;
 using Platform.Serving.Core.Scheduling;
@@ -10,22 +11,33 @@ internal sealed class ChoiceOutput
 {
     private readonly StreamingDecoder _decoder;
     private readonly StopStringMatcher _matcher;
+    private readonly ITextTokenizer _tokenizer;
     private int _count;
 
-    public ChoiceOutput(ActiveRequest owner, int choice, SequenceState sequence, ITextTokenizer tokenizer)
+    public ChoiceOutput(ActiveRequest owner, int choice, SequenceState sequence, ITextTokenizer tokenizer, int vocabularySize)
     {
         Owner = owner;
         Choice = choice;
         Sequence = sequence;
         _decoder = new StreamingDecoder(tokenizer);
         _matcher = new StopStringMatcher(owner.Request.Stop.StopStrings);
+        _tokenizer = tokenizer;
+        if (owner.Request.Constraint is { } constraint)
+            Constraint = new ConstraintCursor(constraint, vocabularySize);
         // What was produced elsewhere was shown there; the state it leaves behind is needed here.
         foreach (var token in owner.Request.Produced)
+        {
             _matcher.Push(_decoder.Append(token));
+            Constraint?.Take(tokenizer.TokenBytes(token));
+        }
+
         _count = owner.Request.Produced.Length;
     }
 
     public ActiveRequest Owner { get; }
+
+    /// <summary>What may follow, where the output must match something.</summary>
+    public ConstraintCursor? Constraint { get; }
 
     public int Choice { get; }
 
@@ -68,14 +80,15 @@ internal sealed class ChoiceOutput
         else
         {
             text = _matcher.Push(_decoder.Append(sample.TokenId));
+            Constraint?.Take(_tokenizer.TokenBytes(sample.TokenId));
             if (_matcher.IsStopped)
             {
                 finish = FinishReason.Stop;
             }
-            else if (_count >= stop.MaxTokens)
+            else if (Constraint is { IsComplete: true } || _count >= stop.MaxTokens)
             {
                 text += Rest();
-                finish = _matcher.IsStopped ? FinishReason.Stop : FinishReason.Length;
+                finish = _matcher.IsStopped || Constraint is { IsComplete: true } ? FinishReason.Stop : FinishReason.Length;
             }
         }
 

@@ -1,4 +1,5 @@
 using System.Threading.Channels;
+using Platform.Serving.Core.Constraints;
 using Platform.Serving.Core.Output;
 using Platform.Serving.Core.Sampling;
 using Platform.Serving.Core.Scheduling;
@@ -164,7 +165,7 @@ internal sealed partial class EngineLoop : IDisposable
                 var active = new ActiveRequest(request, longest, _time.GetTimestamp(), Wake);
                 _active.Add(active);
                 for (var i = 0; i < sequences.Length; i++)
-                    _choices.Add(sequences[i].Id, new ChoiceOutput(active, i, accepted.Sequences[i], _tokenizer));
+                    _choices.Add(sequences[i].Id, new ChoiceOutput(active, i, accepted.Sequences[i], _tokenizer, _executor.Config.VocabSize));
                 _observer.Admitted(request);
                 return new Submission.Accepted(active);
             case Admission.QueueFull full:
@@ -226,17 +227,31 @@ internal sealed partial class EngineLoop : IDisposable
             if (!span.Samples)
                 continue;
             var choice = _choices[span.Sequence.Id];
-            var update = choice.Owner.Request.WantsLogits
-                ? new ChoiceUpdate(choice.Choice, 0, [], "", null, FinishReason.Stop, _logits[row].ToArray())
-                : choice.Take(_sampler.Choose(
-                    _logits[row], span.Sequence.Tokens[..span.Sequence.PromptLength], span.Sequence.Produced, choice.Choice,
-                    choice.Owner.Request.Sampling));
-            row++;
+            var update = Update(choice, _logits[row++]);
             _sampled.Add(new(span.Sequence, update.TokenIds.Count > 0 ? update.TokenIds[0] : 0, update.Finish is not null));
             HandOut(choice, update);
         }
 
         _scheduler.Apply(plan, System.Runtime.InteropServices.CollectionsMarshal.AsSpan(_sampled));
+    }
+
+    private ChoiceUpdate Update(ChoiceOutput choice, ReadOnlySpan<float> logits)
+    {
+        var request = choice.Owner.Request;
+        if (request.WantsLogits)
+            return new ChoiceUpdate(choice.Choice, 0, [], "", null, FinishReason.Stop, logits.ToArray());
+        try
+        {
+            var allowed = choice.Constraint is { } constraint ? constraint.Allowed(request.Stop.StopTokens) : default;
+            var sequence = choice.Sequence;
+            return choice.Take(_sampler.Choose(
+                logits, sequence.Tokens[..sequence.PromptLength], sequence.Produced, choice.Choice, request.Sampling, allowed));
+        }
+        catch (ConstraintException exception)
+        {
+            LogConstraintFailed(_logger, exception.Message);
+            return choice.End(FinishReason.Error);
+        }
     }
 
     private void HandOut(ChoiceOutput choice, ChoiceUpdate update)
@@ -296,6 +311,9 @@ internal sealed partial class EngineLoop : IDisposable
 
     [LoggerMessage(EventId = 5001, Level = LogLevel.Error, Message = "An iteration over {Spans} sequences failed; their requests end with an error")]
     private static partial void LogIterationFailed(ILogger logger, Exception exception, int spans);
+
+    [LoggerMessage(EventId = 5003, Level = LogLevel.Warning, Message = "A constrained output ends with an error: {Reason}")]
+    private static partial void LogConstraintFailed(ILogger logger, string reason);
 
     [LoggerMessage(EventId = 5002, Level = LogLevel.Warning, Message = "Requests were still in progress after {Seconds} s and are cancelled")]
     private static partial void LogGraceOver(ILogger logger, double seconds);

@@ -1,3 +1,4 @@
+using Platform.Serving.Core.Constraints;
 using Platform.Serving.Core.Output;
 using Platform.Serving.Core.Sampling;
 
@@ -21,6 +22,9 @@ internal sealed record GenerationRequest
     public required SamplingSettings Sampling { get; init; }
 
     public required StopConditions Stop { get; init; }
+
+    /// <summary>What each output must match; null for anything.</summary>
+    public TokenConstraint? Constraint { get; init; }
 
     /// <summary>End after the first iteration that would sample, and give its logits instead of a token.</summary>
     public bool WantsLogits { get; init; }

@@ -1,5 +1,6 @@
 using Microsoft.Extensions.Diagnostics.HealthChecks;
 using Platform.Serving.Adapters;
+using Platform.Serving.Core.Constraints;
 using Platform.Serving.Core.Scheduling;
 
 namespace Platform.Serving.Engine;
@@ -25,11 +26,16 @@ internal sealed partial class Replica : IHostedLifecycleService, IHealthCheck, I
             LogQuantised(logger, model.QuantisationError);
         var pacing = new PromptPacing(settings.PromptPacing, Math.Min(FewestPromptTokens, model.Limits.MaxBatchedTokens), model.Limits.MaxBatchedTokens);
         Engine = new EngineLoop(model.Executor, model.Limits, pacing, model.Tokenizer, new ServingMetrics(settings.Model, model.Limits, model.QuantisationError), time, logger);
-        Reader = new RequestReader(model.Config.VocabSize, model.Limits, settings.Engine.Generation, model.EndTokens);
+        Reader = new RequestReader(model.Config.VocabSize, model.Limits, settings.Engine.Generation, model.EndTokens, Constraints(model));
         LogServing(
             logger, settings.Model, settings.ModelDirectory, model.Config.ParameterCount, settings.Engine.Dtype, model.WeightBytes >> 20,
             model.Limits.BlockCount, model.Limits.BlockSize, settings.ComputeThreads, model.Kernel);
     }
+
+    /// <summary>Tokens that stand for no text, such as those that end one, never go on with a constrained output.</summary>
+    private static ConstraintCompiler Constraints(ReplicaModel model) => new(
+        model.Config.VocabSize,
+        id => model.Tokenizer.IsSpecial(id) || model.EndTokens.Contains(id) ? [] : model.Tokenizer.TokenBytes(id).ToArray());
 
     public ReplicaSettings Settings { get; }
 

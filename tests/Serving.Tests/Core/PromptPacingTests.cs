@@ -14,8 +14,8 @@ public sealed class PromptPacingTests
     [Fact]
     public void Beside_streams_an_iteration_stays_within_the_multiple_of_their_median()
     {
-        // Streams take 10 ms, a prompt token 0.1 ms: within 40 ms there is room for 300.
-        Assert.InRange(Seen().Budget(streams: 3), 299, 301);
+        // Streams take 10 ms, a prompt token 0.1 ms: within 80 % of 40 ms there is room for 220.
+        Assert.InRange(Seen().Budget(streams: 3), 219, 221);
     }
 
     [Fact]

@@ -38,18 +38,6 @@ public sealed class RefusalTests
     }
 
     [Fact]
-    public async Task What_is_not_served_yet_is_named()
-    {
-        await using var replica = await StartAsync();
-        foreach (var sampling in new[] { new SamplingParams { JsonSchema = "{}" }, new SamplingParams { Regex = "a*" } })
-        {
-            var refusal = await RefusalAsync(replica, Request([1], sampling));
-            Assert.Equal(StatusCode.Unimplemented, refusal.StatusCode);
-            Assert.Contains(sampling.Regex.Length > 0 ? "regex" : "json_schema", refusal.Status.Detail, StringComparison.Ordinal);
-        }
-    }
-
-    [Fact]
     public async Task A_request_for_another_model_is_refused()
     {
         await using var replica = await StartAsync();

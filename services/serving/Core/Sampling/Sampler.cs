@@ -29,18 +29,35 @@ public sealed class Sampler
     /// <param name="produced">Tokens of the output so far; their number is the position of the draw.</param>
     /// <param name="choice">Choice of the request, from 0.</param>
     /// <param name="settings">How to choose.</param>
+    /// <param name="allowed">A bit for each token that may be chosen, at least one of them set; empty for all.</param>
     /// <exception cref="ArgumentException">The row has another length than the vocabulary.</exception>
     public Sample Choose(
-        ReadOnlySpan<float> logits, ReadOnlySpan<int> prompt, ReadOnlySpan<int> produced, int choice, SamplingSettings settings)
+        ReadOnlySpan<float> logits, ReadOnlySpan<int> prompt, ReadOnlySpan<int> produced, int choice, SamplingSettings settings,
+        ReadOnlySpan<ulong> allowed = default)
     {
         ArgumentNullException.ThrowIfNull(settings);
         if (logits.Length != _logits.Length)
             throw new ArgumentException($"Expected {_logits.Length} logits, found {logits.Length}.", nameof(logits));
         var adjusted = settings.ChangesLogits ? Adjust(logits, prompt, produced, settings) : logits;
+        if (!allowed.IsEmpty)
+            adjusted = Restrict(adjusted, allowed);
         var token = settings.Temperature == 0
             ? VectorMath.ArgMax(adjusted)
             : Draw(adjusted, settings, Philox.Uniform(settings.Seed, choice, produced.Length));
         return new Sample(token, settings.TopLogprobs is { } count ? Logprobs(logits, token, count) : null);
+    }
+
+    private ReadOnlySpan<float> Restrict(ReadOnlySpan<float> logits, ReadOnlySpan<ulong> allowed)
+    {
+        if (!logits.Overlaps(_logits))
+            logits.CopyTo(_logits);
+        for (var token = 0; token < _logits.Length; token++)
+        {
+            if ((allowed[token >> 6] >> (token & 63) & 1) == 0)
+                _logits[token] = float.NegativeInfinity;
+        }
+
+        return _logits;
     }
 
     private ReadOnlySpan<float> Adjust(
@@ -109,7 +126,7 @@ public sealed class Sampler
         var count = 0;
         for (var token = 0; token < _weights.Length; token++)
         {
-            if (!(_weights[token] >= floor))
+            if (!(_weights[token] >= floor && _weights[token] > 0))
                 continue;
             _candidateWeights[count] = -_weights[token];
             _candidateIds[count++] = token;

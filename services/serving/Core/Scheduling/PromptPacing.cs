@@ -9,6 +9,9 @@ public sealed class PromptPacing
     private const int Window = 33;
     private const double Smoothing = 0.3;
 
+    // What is aimed at, of what is allowed: the clock of a shared machine is not exact.
+    private const double Caution = 0.8;
+
     private readonly double _multiple;
     private readonly int _fewest;
     private readonly int _most;
@@ -37,7 +40,7 @@ public sealed class PromptPacing
     {
         if (streams == 0 || MedianStreamSeconds is not { } median || _secondsPerToken is not { } perToken || perToken <= 0)
             return streams == 0 ? _most : Math.Min(_most, Math.Max(_fewest, _most / 8));
-        return (int)Math.Clamp((_multiple - 1) * median / perToken, _fewest, _most);
+        return (int)Math.Clamp(((_multiple * Caution) - 1) * median / perToken, _fewest, _most);
     }
 
     /// <summary>Takes note of an iteration.</summary>
@@ -59,6 +62,7 @@ public sealed class PromptPacing
             return;
         var streams = streamTokens == 0 ? 0 : MedianStreamSeconds ?? 0;
         var perToken = Math.Max(0, seconds - streams) / promptTokens;
-        _secondsPerToken = _secondsPerToken is { } known ? known + (Smoothing * (perToken - known)) : perToken;
+        // A token grows dearer as its prompt grows longer, so a higher price is believed at once and a lower one slowly.
+        _secondsPerToken = _secondsPerToken is { } known && perToken < known ? known + (Smoothing * (perToken - known)) : perToken;
     }
 }
