@@ -17,12 +17,13 @@ internal abstract record CommandLine
         platform-serving --model DIR [--listen 127.0.0.1:0] [--metrics-listen 127.0.0.1:0] [--ready-file FILE]
             [--name NAME] [--dtype bf16|fp32|int8] [--threads N] [--max-num-seqs N] [--max-num-batched-tokens N]
             [--kv-cache-bytes 256MiB] [--block-size 16] [--prefix-caching true|false] [--max-queued-requests N]
+            [--speculative-tokens N]
         """;
 
     private static readonly HashSet<string> DirectKeys = new(StringComparer.OrdinalIgnoreCase)
     {
         "model", "listen", "metrics-listen", "ready-file", "name", "dtype", "threads", "max-num-seqs", "max-num-batched-tokens",
-        "kv-cache-bytes", "block-size", "prefix-caching", "max-queued-requests",
+        "kv-cache-bytes", "block-size", "prefix-caching", "max-queued-requests", "speculative-tokens",
     };
 
     private CommandLine()
@@ -64,6 +65,7 @@ internal abstract record CommandLine
             EnablePrefixCaching = !string.Equals(values["prefix-caching"], "false", StringComparison.OrdinalIgnoreCase),
             KvCacheBytes = Bytes("kv-cache-bytes", defaults.KvCacheBytes),
             Dtype = values["dtype"] ?? defaults.Dtype,
+            Speculative = values["speculative-tokens"] is null ? null : new SpeculativeOptions { NumSpeculativeTokens = Number("speculative-tokens", 4) },
         };
         var directory = Path.GetFullPath(model);
         var settings = new ReplicaSettings(

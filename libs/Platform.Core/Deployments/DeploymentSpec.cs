@@ -65,8 +65,24 @@ public sealed record EngineOptions
     /// <summary><c>bf16</c>, <c>fp32</c> or <c>int8</c>.</summary>
     public string Dtype { get; init; } = "bf16";
 
+    /// <summary>How streams guess ahead; null when they do not.</summary>
+    public SpeculativeOptions? Speculative { get; init; }
+
     /// <summary>Defaults of requests.</summary>
     public GenerationOptions Generation { get; init; } = new();
+}
+
+/// <summary><c>speculative_config</c>: guesses of coming tokens, checked several at once. They never change an output.</summary>
+public sealed record SpeculativeOptions
+{
+    /// <summary>Most tokens guessed at once.</summary>
+    public int NumSpeculativeTokens { get; init; } = 4;
+
+    /// <summary>Most tokens at the end of a sequence that are looked up in what came before.</summary>
+    public int PromptLookupMax { get; init; } = 3;
+
+    /// <summary>Fewest of them.</summary>
+    public int PromptLookupMin { get; init; } = 1;
 }
 
 /// <summary>Defaults of requests to a deployment; null leaves the choice to the platform.</summary>

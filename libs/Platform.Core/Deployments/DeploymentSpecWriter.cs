@@ -34,7 +34,7 @@ public static class DeploymentSpecWriter
         };
         if (spec.Deployment.TargetOutstandingTokens is { } tokens)
             autoscaling["target_outstanding_tokens"] = tokens;
-        return new JsonObject
+        var sections = new JsonObject
         {
             ["deployment_config"] = new JsonObject
             {
@@ -59,6 +59,18 @@ public static class DeploymentSpecWriter
                 ["tensor_parallel"] = spec.Scaling.TensorParallel,
             },
         };
+        if (spec.Engine.Speculative is { } speculative)
+        {
+            sections["engine_config"]?.AsObject().Add("speculative_config", new JsonObject
+            {
+                ["method"] = "ngram",
+                ["num_speculative_tokens"] = speculative.NumSpeculativeTokens,
+                ["prompt_lookup_max"] = speculative.PromptLookupMax,
+                ["prompt_lookup_min"] = speculative.PromptLookupMin,
+            });
+        }
+
+        return sections;
     }
 
     private static JsonObject Write(GenerationOptions generation)

@@ -49,6 +49,8 @@ internal sealed class ServingMetrics : IEngineObserver
     private static readonly Counter GenerationTokens = Counter("generation_tokens_total", "Tokens produced.");
     private static readonly Counter Preemptions = Counter("num_preemptions_total", "Times a sequence lost its blocks to older ones.");
     private static readonly Counter PrefixQueries = Counter("prefix_cache_queries_total", "Tokens looked up in the prefix cache.");
+    private static readonly Counter DraftedTokens = Counter("spec_decode_num_draft_tokens_total", "Tokens that speculation guessed.");
+    private static readonly Counter AcceptedTokens = Counter("spec_decode_num_accepted_tokens_total", "Guessed tokens that were right.");
     private static readonly Counter PrefixHits = Counter("prefix_cache_hits_total", "Tokens found in the prefix cache.");
 
     private static readonly Histogram IterationTokens = Sizes("iteration_tokens_total", "Tokens computed in one iteration.", [1, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192]);
@@ -86,7 +88,7 @@ internal sealed class ServingMetrics : IEngineObserver
         _perToken = TimePerOutputToken.WithLabels(labels);
         _duration = RequestDuration.WithLabels(labels);
         _interToken = InterToken.WithLabels(model);
-        foreach (var counter in new[] { PromptTokens, GenerationTokens, Preemptions, PrefixQueries, PrefixHits })
+        foreach (var counter in new[] { PromptTokens, GenerationTokens, Preemptions, PrefixQueries, PrefixHits, DraftedTokens, AcceptedTokens })
             counter.WithLabels(model).Publish();
         foreach (var reason in Enum.GetValues<FinishReason>())
             Finished(reason).Publish();
@@ -107,6 +109,8 @@ internal sealed class ServingMetrics : IEngineObserver
         IterationTokens.WithLabels(_model).Observe(plan.TokenCount);
         Preemptions.WithLabels(_model).IncTo(scheduler.PreemptionCount);
         PrefixQueries.WithLabels(_model).IncTo(scheduler.PrefixQueriedTokens);
+        DraftedTokens.WithLabels(_model).IncTo(scheduler.DraftedTokens);
+        AcceptedTokens.WithLabels(_model).IncTo(scheduler.AcceptedTokens);
         PrefixHits.WithLabels(_model).IncTo(scheduler.PrefixHitTokens);
         Idle(snapshot);
     }

@@ -65,6 +65,19 @@ internal sealed class ChoiceOutput
             time.GetElapsedTime(first, now).TotalSeconds);
     }
 
+    /// <summary>How many tokens to guess next.</summary>
+    public int DraftLength { get; private set; } = 2;
+
+    /// <summary>Guesses more where guesses are right and fewer where they are not.</summary>
+    /// <param name="right">Guesses that were right.</param>
+    /// <param name="drafts">Guesses.</param>
+    /// <param name="most">Most guesses.</param>
+    public void Judge(int right, int drafts, int most)
+    {
+        if (drafts > 0)
+            DraftLength = right == drafts ? Math.Min(most, 2 * DraftLength) : Math.Max(1, right + 1);
+    }
+
     /// <summary>Takes the next token in.</summary>
     public ChoiceUpdate Take(Sample sample)
     {

@@ -1,8 +1,10 @@
 using System.Threading.Channels;
+using Platform.Core.Deployments;
 using Platform.Serving.Core.Constraints;
 using Platform.Serving.Core.Output;
 using Platform.Serving.Core.Sampling;
 using Platform.Serving.Core.Scheduling;
+using Platform.Serving.Core.Speculation;
 using Platform.Serving.Execution;
 using Platform.Text.Tokenization;
 
@@ -27,20 +29,24 @@ internal sealed partial class EngineLoop : IDisposable
     private readonly SemaphoreSlim _wake = new(0);
     private readonly Dictionary<long, ChoiceOutput> _choices = [];
     private readonly List<ActiveRequest> _active = [];
-    private readonly List<SampledToken> _sampled = [];
     private readonly Sampler _sampler;
     private readonly LogitRows _logits;
     private readonly Thread _thread;
     private readonly TaskCompletionSource _idle = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly SpeculativeOptions? _speculation;
+    private readonly int[] _drafts;
     private long _nextSequence;
+    private int _produced;
     private volatile bool _draining;
     private volatile bool _closing;
     private volatile EngineSnapshot _snapshot;
 
     public EngineLoop(
         IModelExecutor executor, SchedulerLimits limits, PromptPacing pacing, ITextTokenizer tokenizer, IEngineObserver observer,
-        TimeProvider time, ILogger logger)
+        TimeProvider time, ILogger logger, SpeculativeOptions? speculation = null)
     {
+        _speculation = speculation;
+        _drafts = new int[speculation?.NumSpeculativeTokens ?? 0];
         _executor = executor;
         _scheduler = new IterationScheduler(limits);
         _pacing = pacing;
@@ -192,6 +198,7 @@ internal sealed partial class EngineLoop : IDisposable
         var streams = 0;
         foreach (var sequence in _scheduler.Running)
             streams += sequence.PendingTokens == 1 ? 1 : 0;
+        Speculate(streams);
         var plan = _scheduler.Plan(_pacing.Budget(streams));
         foreach (var span in plan.Spans)
             _choices[span.Sequence.Id].StartedAt ??= started;
@@ -213,26 +220,62 @@ internal sealed partial class EngineLoop : IDisposable
 
         Sample(plan);
         var seconds = _time.GetElapsedTime(started).TotalSeconds;
-        _pacing.Record(streams, plan.TokenCount - Math.Min(streams, plan.TokenCount), seconds);
+        var promptTokens = 0;
+        foreach (var span in plan.Spans)
+            promptTokens += span.Count - span.Drafts > 1 ? span.Count : 0;
+        _pacing.Record(streams, promptTokens, seconds);
         _snapshot = Observe();
-        _observer.Iterated(_scheduler, plan, _sampled.Count, _snapshot);
+        _observer.Iterated(_scheduler, plan, _produced, _snapshot);
     }
 
+    /// <summary>Has streams guess ahead while rows are cheap: up to here, weights take longer to read than to use.</summary>
+    private void Speculate(int streams)
+    {
+        const int cheapRows = 28;
+        if (_speculation is not { } options || streams == 0)
+            return;
+        var most = Math.Min(_drafts.Length, (cheapRows / streams) - 1);
+        foreach (var sequence in _scheduler.Running)
+        {
+            if (sequence.PendingTokens != 1)
+                continue;
+            var count = Math.Clamp(_choices[sequence.Id].DraftLength, 0, Math.Max(0, most));
+            var found = PromptLookup.Guess(sequence.Tokens, options.PromptLookupMin, options.PromptLookupMax, _drafts.AsSpan(0, count));
+            _scheduler.Propose(sequence, _drafts.AsSpan(0, found));
+        }
+    }
+
+    /// <summary>
+    /// Samples from the rows of each span in turn, the very draws that plain decoding makes, and goes on to a guess's row only
+    /// if the token drawn is that guess.
+    /// </summary>
     private void Sample(IterationPlan plan)
     {
-        _sampled.Clear();
+        _produced = 0;
         var row = 0;
+        _scheduler.RecordComputed(plan);
         foreach (var span in plan.Spans)
         {
             if (!span.Samples)
                 continue;
             var choice = _choices[span.Sequence.Id];
-            var update = Update(choice, _logits[row++]);
-            _sampled.Add(new(span.Sequence, update.TokenIds.Count > 0 ? update.TokenIds[0] : 0, update.Finish is not null));
-            HandOut(choice, update);
-        }
+            span.Sequence.Drafts[..span.Drafts].CopyTo(_drafts);
+            for (var i = 0; i <= span.Drafts; i++)
+            {
+                var update = Update(choice, _logits[row + i]);
+                var token = update.TokenIds.Count > 0 ? update.TokenIds[0] : 0;
+                HandOut(choice, update);
+                _scheduler.Append(span.Sequence, token, update.Finish is not null);
+                _produced++;
+                if (update.Finish is not null || i == span.Drafts || token != _drafts[i])
+                {
+                    choice.Judge(i, span.Drafts, _drafts.Length);
+                    break;
+                }
+            }
 
-        _scheduler.Apply(plan, System.Runtime.InteropServices.CollectionsMarshal.AsSpan(_sampled));
+            row += 1 + span.Drafts;
+        }
     }
 
     private ChoiceUpdate Update(ChoiceOutput choice, ReadOnlySpan<float> logits)

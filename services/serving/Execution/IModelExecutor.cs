@@ -13,7 +13,7 @@ internal interface IModelExecutor : IDisposable
 
     /// <summary>Computes the spans' tokens, stores their keys and values, and gives the logits of the spans that sample.</summary>
     /// <param name="spans">Spans of at most the batch's tokens together.</param>
-    /// <param name="logits">Receives a row of logits, one per token of the vocabulary, for each span that samples, in order.</param>
+    /// <param name="logits">Receives a row of logits, one per token of the vocabulary, for each span that samples, in order, and after it one for each of its guesses.</param>
     void Run(ReadOnlySpan<ScheduledSpan> spans, LogitRows logits);
 }
 

@@ -58,7 +58,9 @@ internal sealed class IterationBatch(int maxTokens)
             var span = spans[s];
             FirstRows.Add(RowCount);
             Sequences.Add(span.Sequence);
-            span.Sequence.Tokens.Slice(span.Start, span.Count).CopyTo(Tokens.AsSpan(RowCount));
+            var known = span.Count - span.Drafts;
+            span.Sequence.Tokens.Slice(span.Start, known).CopyTo(Tokens.AsSpan(RowCount));
+            span.Sequence.Drafts[..span.Drafts].CopyTo(Tokens.AsSpan(RowCount + known));
             for (var i = 0; i < span.Count; i++)
             {
                 Positions[RowCount + i] = span.Start + i;
@@ -70,8 +72,8 @@ internal sealed class IterationBatch(int maxTokens)
             AttentionPairs += (long)span.Count * (span.Start + span.Count);
             for (var first = 0; first < span.Count * queriesPerKey; first += PagedAttention.MaxRows)
                 _tiles.Add(new(s, first, Math.Min(PagedAttention.MaxRows, (span.Count * queriesPerKey) - first)));
-            if (span.Samples)
-                _sampleRows.Add(RowCount - 1);
+            for (var row = RowCount - 1 - span.Drafts; span.Samples && row < RowCount; row++)
+                _sampleRows.Add(row);
         }
     }
 }

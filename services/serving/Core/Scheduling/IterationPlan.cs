@@ -6,10 +6,14 @@ namespace Platform.Serving.Core.Scheduling;
 /// <param name="Sequence">The sequence; its blocks cover these positions.</param>
 /// <param name="Start">First position.</param>
 /// <param name="Count">Number of positions; at least 1.</param>
-public readonly record struct ScheduledSpan(SequenceState Sequence, int Start, int Count)
+/// <param name="Drafts">How many of the last positions hold guesses (<see cref="SequenceState.Drafts"/>) instead of tokens.</param>
+public readonly record struct ScheduledSpan(SequenceState Sequence, int Start, int Count, int Drafts = 0)
 {
-    /// <summary>Whether the span reaches the sequence's last token, so that a token is to be sampled from its last row.</summary>
-    public bool Samples => Start + Count == Sequence.Tokens.Length;
+    /// <summary>
+    /// Whether the span reaches the sequence's last token, so that a token is to be sampled from that row and, as long as the
+    /// guesses turn out right, from those of the guesses.
+    /// </summary>
+    public bool Samples => Start + Count - Drafts == Sequence.Tokens.Length;
 }
 
 /// <summary>What one iteration computes. Valid until the scheduler plans the next.</summary>
@@ -37,9 +41,9 @@ public sealed class IterationPlan
         TokenCount = 0;
     }
 
-    internal void Add(SequenceState sequence, int count)
+    internal void Add(SequenceState sequence, int count, int drafts = 0)
     {
-        _spans.Add(new ScheduledSpan(sequence, sequence.ComputedTokens, count));
+        _spans.Add(new ScheduledSpan(sequence, sequence.ComputedTokens, count, drafts));
         TokenCount += count;
     }
 

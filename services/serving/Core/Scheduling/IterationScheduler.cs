@@ -46,6 +46,12 @@ public sealed class IterationScheduler
     /// <summary>Times a sequence lost its blocks, since the start.</summary>
     public long PreemptionCount { get; private set; }
 
+    /// <summary>Guesses that were checked, since the start.</summary>
+    public long DraftedTokens { get; private set; }
+
+    /// <summary>Those that were right and taken, since the start.</summary>
+    public long AcceptedTokens { get; private set; }
+
     /// <summary>Tokens looked up in the prefix cache, since the start.</summary>
     public long PrefixQueriedTokens { get; private set; }
 
@@ -97,35 +103,73 @@ public sealed class IterationScheduler
         return _plan;
     }
 
+    /// <summary>
+    /// Offers guesses of the tokens that follow a running sequence's newest one. The next plan takes as many as there is room
+    /// for, never at the expense of another sequence, and forgets the rest.
+    /// </summary>
+    public void Propose(SequenceState sequence, ReadOnlySpan<int> drafts)
+    {
+        ArgumentNullException.ThrowIfNull(sequence);
+        sequence.DraftList.Clear();
+        if (sequence.Phase == SequencePhase.Running && sequence.PendingTokens == 1)
+            sequence.DraftList.AddRange(drafts);
+    }
+
     /// <summary>Records that a plan was carried out.</summary>
     /// <param name="plan">The last plan.</param>
-    /// <param name="sampled">One token for every span that samples, except for sequences that were aborted meanwhile.</param>
+    /// <param name="sampled">
+    /// For every span that samples, except those of sequences that were aborted meanwhile, its tokens in order: one, and
+    /// another for each guess that was right.
+    /// </param>
     /// <exception cref="InvalidOperationException">A token came for a sequence that cannot take one.</exception>
     public void Apply(IterationPlan plan, ReadOnlySpan<SampledToken> sampled)
+    {
+        RecordComputed(plan);
+        foreach (var (sequence, token, ends) in sampled)
+            Append(sequence, token, ends);
+    }
+
+    /// <summary>Records that a plan's spans were computed; <see cref="Append"/> follows for each token sampled from them.</summary>
+    public void RecordComputed(IterationPlan plan)
     {
         ArgumentNullException.ThrowIfNull(plan);
         foreach (var span in plan.Spans)
         {
             if (span.Sequence.Phase != SequencePhase.Running)
                 continue;
-            span.Sequence.ComputedTokens = span.Start + span.Count;
+            span.Sequence.ComputedTokens = span.Start + span.Count - span.Drafts;
+            DraftedTokens += span.Drafts;
             PublishFullBlocks(span.Sequence);
         }
+    }
 
-        foreach (var (sequence, token, ends) in sampled)
+    /// <summary>Records a token sampled from the last plan.</summary>
+    /// <param name="sequence">Sequence; nothing happens when it was aborted.</param>
+    /// <param name="token">Token.</param>
+    /// <param name="ends">The sequence ends with it.</param>
+    /// <exception cref="InvalidOperationException">The sequence cannot take a token.</exception>
+    public void Append(SequenceState sequence, int token, bool ends)
+    {
+        ArgumentNullException.ThrowIfNull(sequence);
+        if (sequence.Phase != SequencePhase.Running)
+            return;
+        if (sequence.PendingTokens == 1 && sequence.DraftList.Count > 0 && sequence.DraftList[0] == sequence.Tokens[^1])
         {
-            if (sequence.Phase != SequencePhase.Running)
-                continue;
-            if (sequence.PendingTokens != 0)
-                throw new InvalidOperationException(
-                    $"Sequence {sequence.Id} has {sequence.PendingTokens} tokens to compute and cannot take a sampled one.");
-            sequence.Append(token);
-            if (ends)
-                End(sequence);
-            else if (sequence.Tokens.Length >= sequence.MaxTotalTokens)
-                throw new InvalidOperationException(
-                    $"Sequence {sequence.Id} has reached its {sequence.MaxTotalTokens} tokens and must end.");
+            // The token before this one was a right guess, so its keys and values are in the cache already.
+            sequence.DraftList.RemoveAt(0);
+            sequence.ComputedTokens++;
+            AcceptedTokens++;
         }
+
+        if (sequence.PendingTokens != 0)
+            throw new InvalidOperationException(
+                $"Sequence {sequence.Id} has {sequence.PendingTokens} tokens to compute and cannot take a sampled one.");
+        sequence.Append(token);
+        if (ends)
+            End(sequence);
+        else if (sequence.Tokens.Length >= sequence.MaxTotalTokens)
+            throw new InvalidOperationException(
+                $"Sequence {sequence.Id} has reached its {sequence.MaxTotalTokens} tokens and must end.");
     }
 
     /// <summary>Ends a sequence now and frees its blocks. Harmless when it has ended already.</summary>
@@ -157,9 +201,28 @@ public sealed class IterationScheduler
         for (var i = 0; i < _running.Count; i++)
         {
             var sequence = _running[i];
-            if (sequence.PendingTokens == 1 && TryCover(sequence))
-                _plan.Add(sequence, 1);
+            if (sequence.PendingTokens != 1 || !TryCover(sequence))
+                continue;
+            // Every stream after this one is still to get its place.
+            var drafts = CoverDrafts(sequence, Limits.MaxBatchedTokens - _plan.TokenCount - (_running.Count - i));
+            _plan.Add(sequence, 1 + drafts, drafts);
         }
+    }
+
+    /// <summary>Gives guesses the blocks they need, as long as that takes none from anybody, and forgets those without one.</summary>
+    private int CoverDrafts(SequenceState sequence, int room)
+    {
+        var drafts = Math.Clamp(Math.Min(room, sequence.MaxTotalTokens - sequence.Tokens.Length - 1), 0, sequence.DraftList.Count);
+        while (drafts > 0 && sequence.BlockList.Count * Limits.BlockSize < sequence.ComputedTokens + 1 + drafts)
+        {
+            if (Pool.FreeCount > _running.Count && Pool.TryAllocate() is { } block)
+                sequence.BlockList.Add(block);
+            else
+                drafts = Math.Max(0, (sequence.BlockList.Count * Limits.BlockSize) - sequence.ComputedTokens - 1);
+        }
+
+        sequence.DraftList.RemoveRange(drafts, sequence.DraftList.Count - drafts);
+        return drafts;
     }
 
     private bool TryCover(SequenceState sequence)
@@ -298,6 +361,7 @@ public sealed class IterationScheduler
         for (var i = sequence.BlockList.Count - 1; i >= 0; i--)
             Pool.Release(sequence.BlockList[i]);
         sequence.BlockList.Clear();
+        sequence.DraftList.Clear();
         sequence.ComputedTokens = 0;
         sequence.PublishedBlocks = 0;
     }

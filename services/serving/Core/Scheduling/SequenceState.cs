@@ -59,6 +59,9 @@ public sealed class SequenceState
     /// <summary>Blocks that hold its keys and values, in order of position.</summary>
     public ReadOnlySpan<int> Blocks => CollectionsMarshal.AsSpan(BlockList);
 
+    /// <summary>Guesses of the tokens that follow, which the next iteration checks together with the newest token.</summary>
+    public ReadOnlySpan<int> Drafts => CollectionsMarshal.AsSpan(DraftList);
+
     /// <summary>Tokens whose keys and values are in its blocks.</summary>
     public int ComputedTokens { get; internal set; }
 
@@ -75,6 +78,8 @@ public sealed class SequenceState
     public int Preemptions { get; internal set; }
 
     internal List<int> BlockList { get; } = [];
+
+    internal List<int> DraftList { get; } = [];
 
     internal List<BlockHash> Hashes { get; } = [];
 
