@@ -73,7 +73,7 @@ public static class GatewayApplication
         services.AddSingleton<LoadBoard>();
         services.AddSingleton<InferencePipeline>();
         services.AddSingleton<ChatCompletions>();
-        services.AddSingleton<Completions>();
+        services.AddSingleton<Completions>().AddSingleton<Embeddings>();
         services.AddHostedService<RouteWatchLoop>();
         services.AddHostedService<LoadReportLoop>();
         services.AddHealthChecks().Add(new HealthCheckRegistration(

@@ -86,12 +86,7 @@ public sealed class ControlPlaneTests
     public async Task What_is_not_in_this_release_says_so()
     {
         await using var cluster = await ScriptedCluster.StartAsync();
-        await cluster.AddReplicaAsync();
         using var channel = GrpcChannel.ForAddress(cluster.Grpc);
-        var embed = await Assert.ThrowsAsync<RpcException>(async () => await new InferenceService.InferenceServiceClient(channel).EmbedAsync(
-            new EmbedRequest { Model = "fox" }, cancellationToken: Cancellation));
-        Assert.Equal(StatusCode.Unimplemented, embed.StatusCode);
-        Assert.Contains("not available", embed.Status.Detail, StringComparison.Ordinal);
         var stat = await Assert.ThrowsAsync<RpcException>(async () => await new ArtifactService.ArtifactServiceClient(channel).StatArtifactsAsync(
             new StatArtifactsRequest(), cancellationToken: Cancellation));
         Assert.Equal(StatusCode.Unimplemented, stat.StatusCode);

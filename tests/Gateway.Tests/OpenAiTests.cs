@@ -126,6 +126,18 @@ public sealed class OpenAiTests
     }
 
     [Fact]
+    public async Task Embeddings_come_as_numbers_or_base64()
+    {
+        await using var cluster = await ScriptedCluster.StartAsync();
+        await cluster.AddReplicaAsync();
+        var numbers = await PostAsync(cluster, "/v1/embeddings", new { model = "fox", input = new[] { "a", "b" } }, HttpStatusCode.OK);
+        Assert.Equal([1, 0.5f], numbers.GetProperty("data")[1].GetProperty("embedding").EnumerateArray().Select(value => value.GetSingle()));
+        var text = await PostAsync(cluster, "/v1/embeddings", new { model = "fox", input = "a", encoding_format = "base64" }, HttpStatusCode.OK);
+        var bytes = Convert.FromBase64String(text.GetProperty("data")[0].GetProperty("embedding").GetString() ?? "");
+        Assert.Equal([0, 0.5f], System.Runtime.InteropServices.MemoryMarshal.Cast<byte, float>(bytes).ToArray());
+    }
+
+    [Fact]
     public async Task Everything_wrong_with_a_request_is_told_at_once()
     {
         await using var cluster = await ScriptedCluster.StartAsync();
@@ -151,7 +163,8 @@ public sealed class OpenAiTests
     [InlineData("/v1/completions", """{"model":"fox","prompt":"a","guided_regex":"a","guided_json":{}}""", 400, "guided_regex")]
     [InlineData("/v1/chat/completions", """{"model":"fox","messages":[]}""", 400, "messages")]
     [InlineData("/v1/chat/completions", """{"model":"fox","messages":[{"role":"user","content":[{"type":"image_url"}]}]}""", 400, "messages[0].content")]
-    [InlineData("/v1/embeddings", """{"model":"fox","input":"a"}""", 501, null)]
+    [InlineData("/v1/embeddings", """{"model":"fox","input":[],"pooling":"max"}""", 400, "pooling")]
+    [InlineData("/v1/responses", """{"model":"fox","input":"a"}""", 501, null)]
     public async Task A_bad_request_names_its_field(string path, string json, int status, string? field)
     {
         await using var cluster = await ScriptedCluster.StartAsync();

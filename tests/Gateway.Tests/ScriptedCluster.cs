@@ -235,6 +235,13 @@ internal sealed class ScriptedReplica
 
     internal sealed class Engine(ScriptedReplica replica) : EngineService.EngineServiceBase
     {
+        public override Task<EngineEmbedResponse> Embed(EngineEmbedRequest request, ServerCallContext context)
+        {
+            var response = new EngineEmbedResponse { Usage = new Usage { PromptTokens = request.Inputs.Sum(input => input.TokenIds.Count) } };
+            response.Embeddings.AddRange(request.Inputs.Select((_, i) => new Embedding { Values = { i, 0.5f } }));
+            return Task.FromResult(response);
+        }
+
         public override async Task Generate(
             EngineGenerateRequest request, IServerStreamWriter<EngineGenerateResponse> responseStream, ServerCallContext context)
         {

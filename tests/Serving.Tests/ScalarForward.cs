@@ -8,7 +8,11 @@ internal sealed class ScalarForward(TinyModel model)
     private readonly ModelConfig _config = model.Config;
 
     /// <summary>Logits after the last token.</summary>
-    public double[] Logits(IReadOnlyList<int> tokens)
+    public double[] Logits(IReadOnlyList<int> tokens) =>
+        Multiply(W(_config.TieWordEmbeddings ? "model.embed_tokens.weight" : "lm_head.weight"), Hidden(tokens)[^1]);
+
+    /// <summary>Normalised states of the last layer, one per token.</summary>
+    public double[][] Hidden(IReadOnlyList<int> tokens)
     {
         var x = tokens.Select(token => Row(W("model.embed_tokens.weight"), token, _config.HiddenSize)).ToArray();
         for (var layer = 0; layer < _config.NumHiddenLayers; layer++)
@@ -19,7 +23,7 @@ internal sealed class ScalarForward(TinyModel model)
             x = [.. x.Select(row => Add(row, Mlp(prefix + "mlp.", Norm(row, W(prefix + "post_attention_layernorm.weight")))))];
         }
 
-        return Multiply(W(_config.TieWordEmbeddings ? "model.embed_tokens.weight" : "lm_head.weight"), Norm(x[^1], W("model.norm.weight")));
+        return [.. x.Select(row => Norm(row, W("model.norm.weight")))];
     }
 
     public List<int> Greedy(IReadOnlyList<int> prompt, int count)

@@ -79,8 +79,13 @@ public sealed class InferenceGrpcService(InferencePipeline pipeline) : Inference
     }
 
     /// <inheritdoc/>
-    public override Task<EmbedResponse> Embed(EmbedRequest request, ServerCallContext context) =>
-        throw new UnimplementedException("Embeddings are not available in this release: replicas only generate.");
+    public override async Task<EmbedResponse> Embed(EmbedRequest request, ServerCallContext context)
+    {
+        var model = pipeline.Find(request.Model);
+        var answer = await pipeline.EmbedAsync(
+            model, [.. request.Input.Select(model.EncodePrompt)], request.Pooling, CallerIdentity.TenantOf(context.GetHttpContext()), context.CancellationToken);
+        return new EmbedResponse { Embeddings = { answer.Embeddings }, Usage = answer.Usage };
+    }
 
     private IAsyncEnumerable<EngineGenerateResponse> RunAsync(
         ServedModel model, IReadOnlyList<int> prompt, SamplingParams? sampling, ServerCallContext context) =>

@@ -129,6 +129,36 @@ public sealed class InferencePipeline(RoutingTable table, ReplicaPool replicas, 
         }
     }
 
+    /// <summary>Embeddings of inputs, one each.</summary>
+    /// <param name="model">From <see cref="Find"/>.</param>
+    /// <param name="inputs">Tokens of the inputs.</param>
+    /// <param name="pooling"><c>mean</c>, <c>last</c> or empty.</param>
+    /// <param name="tenant">Who asks.</param>
+    /// <param name="cancellation">Aborts the request at the replica.</param>
+    public async Task<EngineEmbedResponse> EmbedAsync(
+        ServedModel model, IReadOnlyList<IReadOnlyList<int>> inputs, string pooling, string tenant, CancellationToken cancellation)
+    {
+        if (inputs.Count == 0)
+            throw new InvalidRequestException([new Violation("input", "Expected at least one input, found none.")]);
+        var request = new EngineEmbedRequest { Model = model.Route.DeploymentId, Pooling = pooling, Tenant = tenant };
+        foreach (var input in inputs)
+            request.Inputs.Add(new Prompt { TokenIds = { input } });
+        var tried = new HashSet<string>();
+        while (true)
+        {
+            var endpoints = await EndpointsAsync(model.Route, tried, cancellation);
+            using var lease = replicas.Rent(endpoints, inputs[0], inputs.Sum(input => (long)input.Count));
+            try
+            {
+                return await lease.Client.EmbedAsync(request, cancellationToken: cancellation);
+            }
+            catch (RpcException e) when (e.StatusCode == StatusCode.Unavailable && tried.Count + 1 < MostAttempts && !cancellation.IsCancellationRequested)
+            {
+                tried.Add(lease.Endpoint);
+            }
+        }
+    }
+
     // Endpoints not tried yet; all of them when every one was; waits, and wakes the deployment, while there is none.
     private async Task<IReadOnlyList<string>> EndpointsAsync(
         DeploymentRoute route, HashSet<string> tried, CancellationToken cancellation)

@@ -25,7 +25,7 @@ public sealed class Completions(InferencePipeline pipeline, TimeProvider time)
             violations.Add(new Violation("best_of", "Only 1 is available in this release."));
         if (request.Logprobs is > 0)
             violations.Add(new Violation("logprobs", "Log probabilities are not available through this endpoint in this release."));
-        var prompts = ReadPrompts(request.Prompt, violations);
+        var prompts = ReadPrompts(request.Prompt, "prompt", violations);
         if (violations.Count > 0)
             throw new InvalidRequestException(violations);
         var model = pipeline.Find(request.Model);
@@ -68,7 +68,7 @@ public sealed class Completions(InferencePipeline pipeline, TimeProvider time)
         await response.WriteAsJsonAsync(Body([.. choices], run.Usage), OpenAiJson.Options, cancellation);
     }
 
-    private static List<(string? Text, IReadOnlyList<int>? Tokens)> ReadPrompts(JsonElement? prompt, List<Violation> violations)
+    internal static List<(string? Text, IReadOnlyList<int>? Tokens)> ReadPrompts(JsonElement? prompt, string field, List<Violation> violations)
     {
         switch (prompt)
         {
@@ -84,7 +84,7 @@ public sealed class Completions(InferencePipeline pipeline, TimeProvider time)
                         item.ValueKind == JsonValueKind.String ? (item.GetString(), null) : (null, Tokens(item))),
                 ];
             default:
-                violations.Add(new Violation("prompt", $"Expected a string, an array of token ids, or an array of at most {MostPrompts} of either."));
+                violations.Add(new Violation(field, $"Expected a string, an array of token ids, or an array of at most {MostPrompts} of either."));
                 return [];
         }
     }

@@ -25,7 +25,12 @@ public static partial class OpenAiEndpoints
                 new ErrorBody(new ErrorDetail($"The model '{id}' is not deployed.", "invalid_request_error", "model", "model_not_found")),
                 OpenAiJson.Options,
                 statusCode: StatusCodes.Status404NotFound));
-        foreach (string path in new[] { "/v1/embeddings", "/v1/responses" })
+        routes.MapPost("/v1/embeddings", (HttpContext context, Embeddings embeddings) => AnswerAsync<EmbeddingRequest>(
+            context,
+            "embeddings",
+            async (request, cancellation) => await context.Response.WriteAsJsonAsync(
+                await embeddings.AnswerAsync(request, CallerIdentity.TenantOf(context), cancellation), OpenAiJson.Options, cancellation)));
+        foreach (string path in new[] { "/v1/responses" })
         {
             routes.MapPost(path, () => Results.Json(
                 new ErrorBody(new ErrorDetail($"{path} is not available in this release.", "invalid_request_error", null, "not_available")),
@@ -37,11 +42,15 @@ public static partial class OpenAiEndpoints
     private static ModelCard Card(DeploymentRoute route) =>
         new(route.DeploymentId, "model", route.CreateTimeUnix, route.Project, route.ContextLength);
 
-    private static async Task AnswerAsync<TRequest>(
+    private static Task AnswerAsync<TRequest>(
         HttpContext context,
         string operation,
         Func<TRequest, string, CompletionCall> read,
-        Func<CompletionCall, HttpResponse, CancellationToken, Task> run)
+        Func<CompletionCall, HttpResponse, CancellationToken, Task> run) =>
+        AnswerAsync<TRequest>(
+            context, operation, (request, cancellation) => run(read(request, CallerIdentity.TenantOf(context)), context.Response, cancellation));
+
+    private static async Task AnswerAsync<TRequest>(HttpContext context, string operation, Func<TRequest, CancellationToken, Task> answerAsync)
     {
         var cancellation = context.RequestAborted;
         long started = Stopwatch.GetTimestamp();
@@ -50,7 +59,7 @@ public static partial class OpenAiEndpoints
         {
             var request = await JsonSerializer.DeserializeAsync<TRequest>(context.Request.Body, OpenAiJson.Options, cancellation)
                 ?? throw new JsonException("found null");
-            await run(read(request, CallerIdentity.TenantOf(context)), context.Response, cancellation);
+            await answerAsync(request, cancellation);
         }
         catch (Exception e) when (cancellation.IsCancellationRequested && e is OperationCanceledException or RpcException or IOException)
         {

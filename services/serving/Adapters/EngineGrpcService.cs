@@ -74,6 +74,33 @@ internal sealed class EngineGrpcService(Replica replica) : EngineService.EngineS
         }
     }
 
+    public override async Task<EngineEmbedResponse> Embed(EngineEmbedRequest request, ServerCallContext context)
+    {
+        ThrowIfOtherModel(request.Model);
+        var generations = replica.Reader.ReadEmbed(request);
+        var submitted = new List<ActiveRequest>();
+        try
+        {
+            foreach (var generation in generations)
+                submitted.Add(await SubmitAsync(generation));
+            var response = new EngineEmbedResponse { Usage = new Usage() };
+            foreach (var active in submitted)
+            {
+                var update = await active.Updates.ReadAsync(context.CancellationToken);
+                var embedding = new V1.Embedding();
+                embedding.Values.AddRange(update.Logits ?? throw new UnavailableException("ENGINE_FAILED", "The engine gave no embedding; see the replica's log."));
+                response.Embeddings.Add(embedding);
+                response.Usage.PromptTokens += active.Request.Prompt.Length;
+            }
+
+            return response;
+        }
+        finally
+        {
+            submitted.ForEach(active => active.Cancel());
+        }
+    }
+
     private void ThrowIfOtherModel(string model)
     {
         if (model.Length > 0 && model != replica.Settings.Model)

@@ -17,6 +17,7 @@ internal sealed class RequestReader(
     int vocabularySize, SchedulerLimits limits, GenerationOptions defaults, IReadOnlySet<int> endTokens, ConstraintCompiler constraints)
 {
     private const int MaxStops = 16;
+    private const int MostInputs = 256;
     private const int MaxTopLogprobs = 20;
 
     /// <summary>Reads a request.</summary>
@@ -48,12 +49,30 @@ internal sealed class RequestReader(
     }
 
     /// <summary>A request for the logits after a prompt.</summary>
-    public GenerationRequest ReadLogits(Prompt prompt, int index)
+    public GenerationRequest ReadLogits(Prompt prompt, int index) => ReadPrompt(prompt, $"prompts[{index}]") with { WantsLogits = true };
+
+    /// <summary>Requests for the embeddings of inputs.</summary>
+    public IReadOnlyList<GenerationRequest> ReadEmbed(EngineEmbedRequest request)
+    {
+        Pooling? pooling = request.Pooling switch
+        {
+            "" or "mean" => Pooling.Mean,
+            "last" => Pooling.Last,
+            _ => null,
+        };
+        if (pooling is null)
+            throw new InvalidRequestException("pooling", $"Found '{request.Pooling}'; mean and last are available.");
+        if (request.Inputs.Count is < 1 or > MostInputs)
+            throw new InvalidRequestException("input", $"Found {request.Inputs.Count} inputs; from 1 to {MostInputs} are allowed.");
+        return [.. request.Inputs.Select((input, i) => ReadPrompt(input, $"inputs[{i}]") with { Embedding = pooling, Tenant = request.Tenant })];
+    }
+
+    private GenerationRequest ReadPrompt(Prompt prompt, string field)
     {
         var violations = new List<Violation>();
-        CheckIds(prompt.TokenIds, $"prompts[{index}].token_ids", violations);
+        CheckIds(prompt.TokenIds, $"{field}.token_ids", violations);
         if (prompt.TokenIds.Count == 0)
-            violations.Add(new($"prompts[{index}].token_ids", "At least one token is needed."));
+            violations.Add(new($"{field}.token_ids", "At least one token is needed."));
         if (violations.Count > 0)
             throw new InvalidRequestException(violations);
         return new GenerationRequest
@@ -62,7 +81,6 @@ internal sealed class RequestReader(
             Prompt = [.. prompt.TokenIds],
             Sampling = new SamplingSettings { Temperature = 0 },
             Stop = new StopConditions(new HashSet<int>(), 1, []),
-            WantsLogits = true,
         };
     }
 

@@ -1,3 +1,4 @@
+using Platform.Core.Models;
 using Platform.Serving.Core.Constraints;
 using Platform.Serving.Core.Output;
 using Platform.Serving.Core.Sampling;
@@ -14,7 +15,7 @@ internal sealed class ChoiceOutput
     private readonly ITextTokenizer _tokenizer;
     private int _count;
 
-    public ChoiceOutput(ActiveRequest owner, int choice, SequenceState sequence, ITextTokenizer tokenizer, int vocabularySize)
+    public ChoiceOutput(ActiveRequest owner, int choice, SequenceState sequence, ITextTokenizer tokenizer, ModelConfig config)
     {
         Owner = owner;
         Choice = choice;
@@ -22,8 +23,10 @@ internal sealed class ChoiceOutput
         _decoder = new StreamingDecoder(tokenizer);
         _matcher = new StopStringMatcher(owner.Request.Stop.StopStrings);
         _tokenizer = tokenizer;
+        if (owner.Request.Embedding is { } pooling)
+            Embedding = new EmbeddingPool(pooling, config.HiddenSize);
         if (owner.Request.Constraint is { } constraint)
-            Constraint = new ConstraintCursor(constraint, vocabularySize);
+            Constraint = new ConstraintCursor(constraint, config.VocabSize);
         // What was produced elsewhere was shown there; the state it leaves behind is needed here.
         foreach (var token in owner.Request.Produced)
         {
@@ -77,6 +80,9 @@ internal sealed class ChoiceOutput
         if (drafts > 0)
             DraftLength = right == drafts ? Math.Min(most, 2 * DraftLength) : Math.Max(1, right + 1);
     }
+
+    /// <summary>The embedding in the making, where one is wanted.</summary>
+    public EmbeddingPool? Embedding { get; }
 
     /// <summary>Takes the next token in.</summary>
     public ChoiceUpdate Take(Sample sample)

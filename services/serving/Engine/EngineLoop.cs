@@ -35,6 +35,7 @@ internal sealed partial class EngineLoop : IDisposable
     private readonly TaskCompletionSource _idle = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly SpeculativeOptions? _speculation;
     private readonly int[] _drafts;
+    private readonly float[] _hidden;
     private long _nextSequence;
     private int _produced;
     private volatile bool _draining;
@@ -48,6 +49,7 @@ internal sealed partial class EngineLoop : IDisposable
         _speculation = speculation;
         _drafts = new int[speculation?.NumSpeculativeTokens ?? 0];
         _executor = executor;
+        _hidden = new float[executor.Config.HiddenSize];
         _scheduler = new IterationScheduler(limits);
         _pacing = pacing;
         _tokenizer = tokenizer;
@@ -164,14 +166,14 @@ internal sealed partial class EngineLoop : IDisposable
         var longest = Math.Min(request.Stop.MaxTokens, _scheduler.Limits.ContextLength);
         var sequences = new SequenceRequest[request.Choices];
         for (var i = 0; i < sequences.Length; i++)
-            sequences[i] = new(_nextSequence++, tokens, request.Prompt.Length, request.Prompt.Length + request.Stop.MaxTokens, request.Tenant);
+            sequences[i] = new(_nextSequence++, tokens, request.Prompt.Length, request.Prompt.Length + request.Stop.MaxTokens, request.Tenant, request.Embedding is not null);
         switch (_scheduler.Submit(sequences))
         {
             case Admission.Accepted accepted:
                 var active = new ActiveRequest(request, longest, _time.GetTimestamp(), Wake);
                 _active.Add(active);
                 for (var i = 0; i < sequences.Length; i++)
-                    _choices.Add(sequences[i].Id, new ChoiceOutput(active, i, accepted.Sequences[i], _tokenizer, _executor.Config.VocabSize));
+                    _choices.Add(sequences[i].Id, new ChoiceOutput(active, i, accepted.Sequences[i], _tokenizer, _executor.Config));
                 _observer.Admitted(request);
                 return new Submission.Accepted(active);
             case Admission.QueueFull full:
@@ -218,6 +220,7 @@ internal sealed partial class EngineLoop : IDisposable
             return;
         }
 
+        Pool(plan);
         Sample(plan);
         var seconds = _time.GetElapsedTime(started).TotalSeconds;
         var promptTokens = 0;
@@ -278,9 +281,31 @@ internal sealed partial class EngineLoop : IDisposable
         }
     }
 
+    private void Pool(IterationPlan plan)
+    {
+        var row = 0;
+        foreach (var span in plan.Spans)
+        {
+            if (_choices[span.Sequence.Id].Embedding is { } pool)
+            {
+                if (span.Start == 0)
+                    pool.Restart();
+                for (var i = 0; i < span.Count; i++)
+                {
+                    _executor.ReadHidden(row + i, _hidden);
+                    pool.Add(_hidden);
+                }
+            }
+
+            row += span.Count;
+        }
+    }
+
     private ChoiceUpdate Update(ChoiceOutput choice, ReadOnlySpan<float> logits)
     {
         var request = choice.Owner.Request;
+        if (choice.Embedding is { } embedding)
+            return new ChoiceUpdate(choice.Choice, 0, [], "", null, FinishReason.Stop, embedding.Result());
         if (request.WantsLogits)
             return new ChoiceUpdate(choice.Choice, 0, [], "", null, FinishReason.Stop, logits.ToArray());
         try

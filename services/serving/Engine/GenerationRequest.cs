@@ -23,6 +23,9 @@ internal sealed record GenerationRequest
 
     public required StopConditions Stop { get; init; }
 
+    /// <summary>End when the prompt is computed, and give its embedding instead of a token; null for none.</summary>
+    public Pooling? Embedding { get; init; }
+
     /// <summary>What each output must match; null for anything.</summary>
     public TokenConstraint? Constraint { get; init; }
 
@@ -37,7 +40,7 @@ internal sealed record GenerationRequest
 /// <param name="Text">Text that can be shown now.</param>
 /// <param name="Logprobs">Log probabilities of the token, if they were asked for.</param>
 /// <param name="Finish">Why the choice ended, on its last update.</param>
-/// <param name="Logits">Logits, if they were asked for.</param>
+/// <param name="Logits">Logits, or the embedding, if they were asked for.</param>
 internal sealed record ChoiceUpdate(
     int Choice, int FirstIndex, IReadOnlyList<int> TokenIds, string Text, TokenLogprobs? Logprobs, FinishReason? Finish, float[]? Logits = null);
 

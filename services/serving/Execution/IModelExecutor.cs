@@ -15,6 +15,11 @@ internal interface IModelExecutor : IDisposable
     /// <param name="spans">Spans of at most the batch's tokens together.</param>
     /// <param name="logits">Receives a row of logits, one per token of the vocabulary, for each span that samples, in order, and after it one for each of its guesses.</param>
     void Run(ReadOnlySpan<ScheduledSpan> spans, LogitRows logits);
+
+    /// <summary>The hidden state of a row of the last run as the head would see it: the last layer's, normalised.</summary>
+    /// <param name="row">Row, counted through the spans.</param>
+    /// <param name="target">Receives as many numbers as the model is wide.</param>
+    void ReadHidden(int row, Span<float> target);
 }
 
 /// <summary>Rows of fp32 logits. Reused from iteration to iteration.</summary>

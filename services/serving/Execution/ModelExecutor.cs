@@ -101,6 +101,12 @@ internal sealed unsafe class ModelExecutor<T> : IModelExecutor
         Head(logits);
     }
 
+    public void ReadHidden(int row, Span<float> target)
+    {
+        fixed (float* result = target)
+            RowKernels.Normalise(_residual_TE.Row(row), Floats(_weights.FinalNorm), Config.RmsNormEps, (Float32Element*)result, Config.HiddenSize);
+    }
+
     public void Dispose()
     {
         _lanes.Dispose();

@@ -25,7 +25,7 @@ public sealed class ConstrainedGenerationTests
         {
             Assert.Equal("stop", together[i].Reason);
             using var json = JsonDocument.Parse(together[i].Text);
-            Assert.True(json.RootElement.GetProperty("name").GetString()?.Length <= 6);
+            Assert.True(json.RootElement.GetProperty("name").GetString()?.EnumerateRunes().Count() <= 6);
             Assert.Equal(JsonValueKind.Number, json.RootElement.GetProperty("size").ValueKind);
             Assert.Contains(json.RootElement.GetProperty("kind").GetString(), (string[])["a", "bc"]);
             Assert.Equal((await replica.GenerateAsync(requests[i])).Text, together[i].Text);

@@ -10,6 +10,7 @@ namespace Platform.Serving.Core.Constraints;
 internal sealed class ByteAutomaton
 {
     private const int MostNodes = 30_000;
+    private const int MostParts = 300_000;
     private const int MostStates = 4_096;
     private const int StepsOfOneCall = 2_000_000;
 
@@ -18,6 +19,7 @@ internal sealed class ByteAutomaton
     private readonly int _end;
     private readonly int[] _seen;
     private int _stamp;
+    private int _parts;
     private long _steps;
 
     /// <summary>Builds the automaton.</summary>
@@ -109,6 +111,9 @@ internal sealed class ByteAutomaton
     /// <summary>Adds nodes for an expression and returns the one before it; it leads to <paramref name="next"/>.</summary>
     private int Compile(RegexNode node, int next)
     {
+        // Repetitions of nothing add no node, however often they are nested.
+        if (++_parts > MostParts)
+            throw new ConstraintException("The constraint is too large: it repeats too much. Shorten repetitions, or nest less.");
         switch (node)
         {
             case RegexNode.Sequence sequence:

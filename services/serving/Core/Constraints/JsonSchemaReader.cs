@@ -10,7 +10,7 @@ namespace Platform.Serving.Core.Constraints;
 /// </summary>
 internal sealed class JsonSchemaReader
 {
-    private const int LongestSchema = 1 << 16, DeepestSchema = 24, DeepestFreeValue = 2;
+    private const int LongestSchema = 1 << 16, MostSchemas = 5_000, DeepestSchema = 24, DeepestFreeValue = 3;
 
     private static readonly HashSet<string> Annotations =
         ["title", "description", "default", "examples", "$schema", "$id", "$comment", "$defs", "definitions", "deprecated", "readOnly", "writeOnly", "strict", "name"];
@@ -24,6 +24,7 @@ internal sealed class JsonSchemaReader
     private static readonly RegexNode Null = Literal("null");
 
     private readonly JsonElement _root;
+    private int _schemas;
 
     private JsonSchemaReader(JsonElement root) => _root = root;
 
@@ -48,6 +49,8 @@ internal sealed class JsonSchemaReader
     {
         if (depth > DeepestSchema)
             throw Wrong(path, $"it is nested deeper than {DeepestSchema}, or refers to itself");
+        if (++_schemas > MostSchemas)
+            throw Wrong(path, $"with its references written out it consists of more than {MostSchemas} schemas");
         if (schema.ValueKind == JsonValueKind.True)
             return AnyValue(DeepestFreeValue);
         if (schema.ValueKind != JsonValueKind.Object)

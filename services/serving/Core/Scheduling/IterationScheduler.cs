@@ -270,7 +270,7 @@ public sealed class IterationScheduler
     /// <summary>Gives a waiting sequence the blocks of all tokens it has, shared ones where the prefix is known.</summary>
     private bool TryStart(SequenceState sequence)
     {
-        if (Limits.PrefixCaching)
+        if (Limits.PrefixCaching && !sequence.NeedsEveryToken)
             ShareKnownPrefix(sequence);
         var missing = Limits.BlocksFor(sequence.Tokens.Length) - sequence.BlockList.Count;
         // Each running stream may soon need a block; without this reserve a newcomer would be evicted at once.

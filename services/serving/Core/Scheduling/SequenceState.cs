@@ -29,6 +29,7 @@ public sealed class SequenceState
         Id = request.Id;
         Arrival = arrival;
         Salt = request.Salt;
+        NeedsEveryToken = request.NeedsEveryToken;
         MaxTotalTokens = request.MaxTotalTokens;
         PromptLength = request.PromptLength;
         _tokens = new List<int>(request.Tokens.Length + 16);
@@ -83,6 +84,9 @@ public sealed class SequenceState
 
     internal List<BlockHash> Hashes { get; } = [];
 
+    /// <summary>Every token must be computed, so nothing is taken from the prefix cache.</summary>
+    internal bool NeedsEveryToken { get; }
+
     internal bool HasStarted { get; set; }
 
     internal int PublishedBlocks { get; set; }
@@ -96,4 +100,6 @@ public sealed class SequenceState
 /// <param name="PromptLength">Tokens of the prompt among them; at least 1.</param>
 /// <param name="MaxTotalTokens">Most tokens of prompt and output together.</param>
 /// <param name="Salt">Keeps tenants' prefixes apart.</param>
-public sealed record SequenceRequest(long Id, ReadOnlyMemory<int> Tokens, int PromptLength, int MaxTotalTokens, string Salt);
+/// <param name="NeedsEveryToken">Take nothing from the prefix cache, because the hidden states of all tokens are wanted.</param>
+public sealed record SequenceRequest(
+    long Id, ReadOnlyMemory<int> Tokens, int PromptLength, int MaxTotalTokens, string Salt, bool NeedsEveryToken = false);
