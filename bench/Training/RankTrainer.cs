@@ -4,6 +4,7 @@ using Platform.Torch.Native;
 using Platform.Torch.Parallel;
 using Platform.Worker.Engine.Planning;
 using Platform.Worker.Engine.Training;
+using TorchSharp;
 
 namespace Platform.Benchmarks.Training;
 
@@ -19,12 +20,13 @@ internal sealed class RankTrainer : IDisposable
     /// <param name="plan">What is trained.</param>
     /// <param name="world">All ranks; owned by the caller.</param>
     /// <param name="threads">Threads of this process.</param>
-    public RankTrainer(TrainingPlan plan, ICollectiveWorld world, int threads)
+    /// <param name="device">Where to compute; null for the CPU.</param>
+    public RankTrainer(TrainingPlan plan, ICollectiveWorld world, int threads, torch.Device? device = null)
     {
         TorchThreads.Set(threads);
         tokens = new RandomTokens(plan.Model.VocabSize, (int)(16 * plan.TokensPerStep) + 1);
         groups = ParallelGroups.Create(world, plan.Mesh, plan.Model.TieWordEmbeddings);
-        trainer = new Trainer(plan, groups, tokens.File);
+        trainer = new Trainer(plan, groups, tokens.File, device: device);
         trainer.Parameters.Initialise(42);
     }
 

@@ -31,13 +31,7 @@ internal static class TrainBenchmark
             return 2;
         }
 
-        if (options.Device == "cuda")
-        {
-            Console.Error.WriteLine("--device cuda: this build trains on CPUs only");
-            return 1;
-        }
-
-        return Run(options);
+        return options.Device == "cuda" ? CudaTraining.Run(options) : Run(options);
     }
 
     private static int Run(TrainOptions options)
@@ -122,7 +116,7 @@ internal static class TrainBenchmark
         yield return ("mesh_2x2x2_tokens_per_s", model.TokensPerStep / Median(meshTimes));
     }
 
-    private static double Median(List<double> values)
+    public static double Median(List<double> values)
     {
         var sorted = values.Order().ToArray();
         return (sorted[(sorted.Length - 1) / 2] + sorted[sorted.Length / 2]) / 2;

@@ -23,6 +23,14 @@ internal sealed record TrainedModel(int Layers, int Hidden, int Inner, int Heads
     /// <summary>Small enough for a test; its figures say nothing about the engine's speed.</summary>
     public static TrainedModel Quick { get; } = new(2, 128, 256, 4, 512, 128, 4);
 
+    /// <summary>Shapes for one GPU, sequences of 4,096 tokens: about 1, 3 and 7 billion weights.</summary>
+    public static IReadOnlyDictionary<string, TrainedModel> Large { get; } = new Dictionary<string, TrainedModel>(StringComparer.Ordinal)
+    {
+        ["1b"] = new(22, 2048, 5632, 16, 32_000, 4096, 8),
+        ["3b"] = new(32, 2560, 6912, 20, 32_000, 4096, 4),
+        ["7b"] = new(32, 4096, 11_008, 32, 32_000, 4096, 2),
+    };
+
     /// <summary>Tokens of a step.</summary>
     public long TokensPerStep => (long)GlobalBatch * SequenceLength;
 
@@ -35,7 +43,7 @@ internal sealed record TrainedModel(int Layers, int Hidden, int Inner, int Heads
         (6.0 * (plan.Model.ParameterCount - ((double)Vocabulary * Hidden))) + (6.0 * Layers * SequenceLength * Hidden);
 
     /// <summary>The plan of a job with this model.</summary>
-    public TrainingPlan Plan(DeviceMesh mesh, int microBatch, Precision precision)
+    public TrainingPlan Plan(DeviceMesh mesh, int microBatch, Precision precision, string recompute = "none")
     {
         var job = new JsonObject
         {
@@ -65,6 +73,7 @@ internal sealed record TrainedModel(int Layers, int Hidden, int Inner, int Heads
                 ["steps"] = 1_000_000,
                 ["global_batch_size"] = GlobalBatch,
                 ["precision"] = precision == Precision.BFloat16 ? "bf16" : "fp32",
+                ["activation_checkpointing"] = recompute,
             },
             ["optimizer"] = new JsonObject { ["lr"] = 1e-4, ["warmup_steps"] = 10 },
         };

@@ -230,7 +230,23 @@ internal static class SquaredNorms
             if (range.Count == 0)
                 continue;
             using var part = memory.View(StateKind.Gradient, range);
-            sum += SquaredNormKernel.Of(part);
+            sum += part.device_type == DeviceType.CPU ? SquaredNormKernel.Of(part) : OfDevice(part);
+        }
+
+        return sum;
+    }
+
+    /// <summary>In blocks, so that the fp64 copy stays small.</summary>
+    private static double OfDevice(torch.Tensor part)
+    {
+        const long block = 4 << 20;
+        double sum = 0;
+        for (var done = 0L; done < part.numel(); done += block)
+        {
+            using var some = part.narrow(0, done, Math.Min(block, part.numel() - done));
+            using var exact = some.to_type(torch.ScalarType.Float64);
+            using var dot = exact.dot(exact);
+            sum += dot.item<double>();
         }
 
         return sum;

@@ -105,7 +105,7 @@ internal sealed partial class EffectRunner(
                 ? [.. options.ServingCommand, "--launch", launch]
                 : [.. options.WorkerCommand, "rank", "--launch", launch];
             rank.ProcessId = await starter.StartAsync(
-                new ProcessOrder(command, log, Environment(placement)), exitCode => ExitedAsync(key, rank, exitCode));
+                new ProcessOrder(command, log, Environment(assignment.Kind, placement)), exitCode => ExitedAsync(key, rank, exitCode));
             await events.PostAsync(new AgentEvent.RankStarted(key, placement.Rank, rank.ProcessId), CancellationToken.None);
         }
         catch (Exception exception) when (exception is Win32Exception or IOException or UnauthorizedAccessException)
@@ -143,7 +143,7 @@ internal sealed partial class EffectRunner(
         TraceParent = traceParent,
     };
 
-    private Dictionary<string, string> Environment(RankPlacement placement)
+    private Dictionary<string, string> Environment(WorkloadKind kind, RankPlacement placement)
     {
         string threads = $"{options.ComputeThreads}";
         var environment = new Dictionary<string, string>(ProcessTelemetry.ChildEnvironment(otlpEndpoint.Length > 0 ? otlpEndpoint : null))
@@ -151,6 +151,14 @@ internal sealed partial class EffectRunner(
             ["OMP_NUM_THREADS"] = threads,
             ["MKL_NUM_THREADS"] = threads,
         };
+        if (kind == WorkloadKind.Training)
+        {
+            foreach ((string name, string value) in TrainingAllocator.Environment)
+            {
+                environment[name] = value;
+            }
+        }
+
         if (options.DeviceKind == "cuda")
         {
             // The process sees the GPUs it was given and no others, numbered from 0, in the order the driver's tool lists them.
