@@ -18,7 +18,7 @@ public sealed class OverlapTests
 
     /// <summary>
     /// Units are reduced from the head down: head, norm, layer 4. The third reduction waits until layer 3's backward is
-    /// complete, which would be forever if the computation waited for the reduction.
+    /// complete, which would be forever if the computation waited for the reduction; and that waits for the third reduction.
     /// </summary>
     [Theory]
     [InlineData(ZeroStage.None)]
@@ -28,7 +28,10 @@ public sealed class OverlapTests
     public void A_layers_gradients_are_reduced_while_the_layer_before_it_computes(ZeroStage zero) =>
         Assert.All(Meet(zero, "reduce", 3, ExchangeEvent.GradientsComplete, layer: 3), Assert.True);
 
-    /// <summary>Units are gathered in forward order: embedding, layer 0, layer 1.</summary>
+    /// <summary>
+    /// Units are gathered in forward order: embedding, layer 0, layer 1. Layer 0's computation and layer 1's gathering wait for
+    /// each other to begin.
+    /// </summary>
     [Theory]
     [InlineData(ZeroStage.OptimizerState)]
     [InlineData(ZeroStage.Gradients)]
@@ -115,19 +118,28 @@ public sealed class OverlapTests
         Assert.All(expected.Zip(bytes), pair => Assert.InRange(pair.Second / pair.First, 0.98, 1.02));
     }
 
-    /// <summary>Lets one collective of each rank wait for something that its computation does; whether it came.</summary>
+    /// <summary>
+    /// Lets one collective of each rank and something that its computation does wait for each other; whether they met. They
+    /// do only if both are under way at once.
+    /// </summary>
     private static bool[] Meet(ZeroStage zero, string kind, int number, ExchangeEvent what, int layer)
     {
         var came = new ConcurrentBag<bool>();
-        ManualResetEventSlim[] happened = [new(), new()];
+        ManualResetEventSlim[] begun = [new(), new()], happened = [new(), new()];
         Run(
             TwoDataRanks, zero, overlap: true,
-            world => (k, n) => { if (k == kind && n == number) came.Add(happened[world.Rank].Wait(Patience)); },
-            rank => (w, unit) => { if (w == what && unit.Layer == layer) happened[rank].Set(); });
-        Assert.Equal(2, came.Count);
-        foreach (var each in happened)
+            world => (k, n) => { if (k == kind && n == number) WaitFor(begun[world.Rank], happened[world.Rank]); },
+            rank => (w, unit) => { if (w == what && unit.Layer == layer && !happened[rank].IsSet) WaitFor(happened[rank], begun[rank]); });
+        Assert.Equal(4, came.Count);
+        foreach (var each in begun.Concat(happened))
             each.Dispose();
         return [.. came];
+
+        void WaitFor(ManualResetEventSlim here, ManualResetEventSlim there)
+        {
+            here.Set();
+            came.Add(there.Wait(Patience));
+        }
     }
 
     private static IReadOnlyList<(double Loss, double[][] Gradients)> Run(
