@@ -45,6 +45,7 @@ internal static class CommandTree
             DeploymentsCommand.Create(runner),
             GenerateCommand.Create(runner),
             ChatCommand.Create(runner),
+            CompareCommand.Create(runner),
             NodesCommand.Create(runner),
             QueuesCommand.Create(runner),
             SimulateCommand.Create(runner),

@@ -72,6 +72,7 @@ public static class GatewayApplication
         services.AddSingleton<DeploymentWaker>();
         services.AddSingleton<LoadBoard>();
         services.AddSingleton<InferencePipeline>();
+        services.AddSingleton<ModelComparison>();
         services.AddSingleton<ChatCompletions>();
         services.AddSingleton<Completions>().AddSingleton<Embeddings>();
         services.AddHostedService<RouteWatchLoop>();

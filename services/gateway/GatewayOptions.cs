@@ -34,9 +34,14 @@ public sealed class GatewayOptions : IValidatedOptions
     /// <summary>Deadline of calls to the scheduler that are no streams.</summary>
     public double ControlTimeoutSeconds { get; set; } = 60;
 
+    /// <summary>Price of a device for an hour, in any currency, for comparisons of models; 0 when it is not known.</summary>
+    public double DevicePricePerHour { get; set; }
+
     /// <inheritdoc/>
     public IEnumerable<Violation> Validate()
     {
+        if (!(DevicePricePerHour >= 0))
+            yield return new Violation(nameof(DevicePricePerHour), $"Expected 0 or more, found {DevicePricePerHour}.");
         foreach (var (name, value) in new[] { (nameof(HttpListen), HttpListen), (nameof(GrpcListen), GrpcListen) })
         {
             if (!ListenAddress.TryParse(value, out _))

@@ -50,7 +50,10 @@ internal static class LaunchedReplica
                 "scaling_config.device", $"Found '{workload.Spec.Scaling.Device}'; this replica runs on cpu only.")]);
         return new ReplicaSettings(
             workload.Deployment, Path.GetFullPath(workload.ModelDirectory, launch.ArtifactRoot), workload.Spec.Engine,
-            workload.Spec.Deployment.MaxQueuedRequests, launch.ComputeThreads);
+            workload.Spec.Deployment.MaxQueuedRequests, launch.ComputeThreads)
+        {
+            Devices = launch.Devices.Count * launch.DeviceMilli / 1000.0,
+        };
     }
 
     private static async Task ServeAsync(RankLaunch launch, AgentLink link)

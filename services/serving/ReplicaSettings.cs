@@ -16,4 +16,7 @@ public sealed record ReplicaSettings(
     /// slow its neighbours down.
     /// </summary>
     public double PromptPacing { get; init; } = 4;
+
+    /// <summary>Devices it occupies; shares count as fractions.</summary>
+    public double Devices { get; init; } = 1;
 }

@@ -273,6 +273,35 @@ public sealed class OpenAiTests
     private static OpenAIClient Client(ScriptedCluster cluster) =>
         new(new ApiKeyCredential("none"), new OpenAIClientOptions { Endpoint = new Uri($"{cluster.Http}/v1") });
 
+    [Fact]
+    public async Task A_comparison_puts_answers_times_and_costs_side_by_side_and_one_that_fails_beside_them()
+    {
+        await using var cluster = await ScriptedCluster.StartAsync("--Gateway:DevicePricePerHour=2");
+        await cluster.AddReplicaAsync();
+        await cluster.AddReplicaAsync("dog");
+        var body = await PostAsync(
+            cluster, "/api/v1/inference:compare",
+            new { models = new[] { "dog", "cat", "fox" }, prompt = "the", sampling = new { maxTokens = 4 } }, HttpStatusCode.OK);
+        var results = body.GetProperty("results").EnumerateArray().ToList();
+        Assert.Equal(["dog", "cat", "fox"], results.Select(result => result.GetProperty("model").GetString()));
+        Assert.Contains("deployed are dog, fox", results[1].GetProperty("error").GetString(), StringComparison.Ordinal);
+        foreach (var answer in new[] { results[0], results[2] })
+        {
+            Assert.Equal("t0 t1 t2 t3 ", answer.GetProperty("text").GetString());
+            Assert.Equal("length", answer.GetProperty("finishReason").GetString());
+            Assert.True(answer.GetProperty("tokensPerSecond").GetDouble() > 0);
+            // 2 per hour for 0.36 s over 4 tokens.
+            Assert.Equal(50, answer.GetProperty("costPerMillionTokens").GetDouble(), 1e-9);
+        }
+
+        string refused = (await PostAsync(
+            cluster, "/api/v1/inference:compare",
+            new { models = new[] { "fox", "fox" }, sampling = new { n = 2 } }, HttpStatusCode.BadRequest)).ToString();
+        Assert.Contains("'fox' is named 2 times", refused, StringComparison.Ordinal);
+        Assert.Contains("either a prompt or messages", refused, StringComparison.Ordinal);
+        Assert.Contains("sampling.n", refused, StringComparison.Ordinal);
+    }
+
     private static async Task<JsonElement> PostAsync(ScriptedCluster cluster, string path, object body, HttpStatusCode expected)
     {
         using var http = new HttpClient();

@@ -265,7 +265,7 @@ internal sealed class ScriptedReplica
                     };
                     response.TokenIds.Add(i);
                     if (end && choice == choices - 1)
-                        response.Usage = new Usage { PromptTokens = request.PromptTokens.Count, CompletionTokens = request.Sampling.MaxTokens * choices };
+                        response.Usage = new Usage { PromptTokens = request.PromptTokens.Count, CompletionTokens = request.Sampling.MaxTokens * choices, DeviceSeconds = 0.36 };
                     await responseStream.WriteAsync(response, context.CancellationToken);
                 }
                 if (replica.Hang is { } hang)

@@ -10,7 +10,7 @@ using TemplateMessage = Platform.Text.Templates.ChatMessage;
 namespace Platform.Gateway.Inference;
 
 /// <summary>The public <c>InferenceService</c>.</summary>
-public sealed class InferenceGrpcService(InferencePipeline pipeline) : InferenceService.InferenceServiceBase
+public sealed class InferenceGrpcService(InferencePipeline pipeline, ModelComparison comparison) : InferenceService.InferenceServiceBase
 {
     /// <inheritdoc/>
     public override async Task Generate(
@@ -44,15 +44,7 @@ public sealed class InferenceGrpcService(InferencePipeline pipeline) : Inference
         var model = pipeline.Find(request.Model);
         if (request.Messages.Count == 0)
             throw new InvalidRequestException([new Violation("messages", "Expected at least one message, found none.")]);
-        IReadOnlyList<int> prompt;
-        try
-        {
-            prompt = model.EncodeChat([.. request.Messages.Select(message => new TemplateMessage(message.Role, message.Content))]);
-        }
-        catch (Exception e) when (e is ChatTemplateException or ChatTemplateRefusedException)
-        {
-            throw new InvalidRequestException([new Violation("messages", e.Message)]);
-        }
+        var prompt = EncodeChat(model, request.Messages);
         await foreach (var response in RunAsync(model, prompt, request.Sampling, context))
         {
             await responseStream.WriteAsync(
@@ -85,6 +77,22 @@ public sealed class InferenceGrpcService(InferencePipeline pipeline) : Inference
         var answer = await pipeline.EmbedAsync(
             model, [.. request.Input.Select(model.EncodePrompt)], request.Pooling, CallerIdentity.TenantOf(context.GetHttpContext()), context.CancellationToken);
         return new EmbedResponse { Embeddings = { answer.Embeddings }, Usage = answer.Usage };
+    }
+
+    /// <inheritdoc/>
+    public override Task<CompareResponse> Compare(CompareRequest request, ServerCallContext context) =>
+        comparison.RunAsync(request, CallerIdentity.TenantOf(context.GetHttpContext()), context.CancellationToken);
+
+    internal static IReadOnlyList<int> EncodeChat(ServedModel model, IEnumerable<V1.ChatMessage> messages)
+    {
+        try
+        {
+            return model.EncodeChat([.. messages.Select(message => new TemplateMessage(message.Role, message.Content))]);
+        }
+        catch (Exception e) when (e is ChatTemplateException or ChatTemplateRefusedException)
+        {
+            throw new InvalidRequestException([new Violation("messages", e.Message)]);
+        }
     }
 
     private IAsyncEnumerable<EngineGenerateResponse> RunAsync(

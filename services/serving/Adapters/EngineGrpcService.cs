@@ -117,11 +117,11 @@ internal sealed class EngineGrpcService(Replica replica) : EngineService.EngineS
         _ => throw new InvalidOperationException("A submission has four outcomes."),
     };
 
-    private static async Task StreamAsync(
+    private async Task StreamAsync(
         ActiveRequest active, IServerStreamWriter<EngineGenerateResponse> responses, Activity? activity, CancellationToken cancellationToken)
     {
         var open = active.Request.Choices;
-        var usage = new Usage { PromptTokens = active.Request.Prompt.Length };
+        var usage = new Usage { PromptTokens = active.Request.Prompt.Length, CompletionTokens = active.Request.Produced.Length };
         var reasons = new string[open];
         await foreach (var update in active.Updates.ReadAllAsync(cancellationToken))
         {
@@ -138,6 +138,7 @@ internal sealed class EngineGrpcService(Replica replica) : EngineService.EngineS
                 if (--open == 0)
                 {
                     usage.CachedPromptTokens = active.CachedPromptTokens;
+                    usage.DeviceSeconds = active.ComputeSeconds * replica.Settings.Devices;
                     response.Usage = usage;
                 }
             }

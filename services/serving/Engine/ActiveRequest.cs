@@ -37,6 +37,12 @@ internal sealed class ActiveRequest
     /// <summary>Prompt tokens that were found in the prefix cache; known from the first update on.</summary>
     public int CachedPromptTokens { get; set; }
 
+    /// <summary>
+    /// Time of the iterations it took part in, of each the share that its tokens had among all tokens computed in it. Read it
+    /// after the last update.
+    /// </summary>
+    public double ComputeSeconds { get; set; }
+
     /// <summary>Tokens that the longest of its ended choices produced here.</summary>
     public int MostTokens { get; set; }
 

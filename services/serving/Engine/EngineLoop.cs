@@ -220,6 +220,9 @@ internal sealed partial class EngineLoop : IDisposable
             return;
         }
 
+        var perToken = _time.GetElapsedTime(started).TotalSeconds / Math.Max(1, plan.TokenCount);
+        foreach (var span in plan.Spans)
+            _choices[span.Sequence.Id].Owner.ComputeSeconds += perToken * span.Count;
         Pool(plan);
         Sample(plan);
         var seconds = _time.GetElapsedTime(started).TotalSeconds;

@@ -92,4 +92,34 @@ public sealed class GenerateTests
             ["system: Be brief.", "user: one", "assistant: answer 2", "user: two"],
             ((ChatRequest)platform.Script.Calls.Last().Request).Messages.Select(message => $"{message.Role}: {message.Content}"));
     }
+
+    [Fact]
+    public async Task Compares_models_side_by_side_and_fails_if_one_gave_no_answer()
+    {
+        await using var platform = await ScriptedPlatform.StartAsync();
+        platform.Script.On<CompareRequest, CompareResponse>(_ => new CompareResponse
+        {
+            Results =
+            {
+                new Comparison
+                {
+                    Model = "a", Text = "Gets it.", FinishReason = "stop", TokensPerSecond = 41.25, CostPerMillionTokens = 1.5,
+                    TimeToFirstToken = Google.Protobuf.WellKnownTypes.Duration.FromTimeSpan(TimeSpan.FromMilliseconds(12)),
+                    Usage = new Usage { CompletionTokens = 4, DeviceSeconds = 0.25 },
+                },
+                new Comparison { Model = "b", Error = "It is asleep." },
+            },
+        });
+        using var cli = new CommandLine(platform.Address);
+
+        var run = await cli.RunAsync("compare", "--models", "a, b", "--prompt", "P", "--price", "2.5", "--temperature", "0");
+
+        Assert.Equal(1, run.Code);
+        Assert.Contains("b gave no answer", run.Error, StringComparison.Ordinal);
+        Assert.Matches(@"a +4 +12\.0 ms +41\.\d +250\.0 ms +1\.5000 +stop", run.Output);
+        Assert.Contains("--- a\nGets it.\n\n--- b\nno answer: It is asleep.\n", run.Output, StringComparison.Ordinal);
+        var request = platform.Script.Only<CompareRequest>();
+        Assert.Equal(["a", "b"], request.Models);
+        Assert.Equal(("P", 2.5, 0.0), (request.Prompt, request.PricePerDeviceHour, request.Sampling.Temperature));
+    }
 }

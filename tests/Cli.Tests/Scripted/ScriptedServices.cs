@@ -82,6 +82,8 @@ internal sealed class ScriptedInference(Script script) : InferenceService.Infere
 
     public override Task Chat(ChatRequest request, IServerStreamWriter<ChatResponse> responseStream, ServerCallContext context) =>
         script.StreamAsync(request, responseStream, context);
+
+    public override Task<CompareResponse> Compare(CompareRequest request, ServerCallContext context) => script.AnswerAsync<CompareResponse>(request);
 }
 
 internal sealed class ScriptedOperations(Script script) : Operations.OperationsBase

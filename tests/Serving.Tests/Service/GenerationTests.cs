@@ -218,6 +218,19 @@ public sealed class GenerationTests
     }
 
     [Fact]
+    public async Task A_request_is_charged_its_share_of_the_iterations_it_took_part_in()
+    {
+        await using var replica = await StartAsync();
+        var started = System.Diagnostics.Stopwatch.GetTimestamp();
+        var answers = await Task.WhenAll(Enumerable.Range(0, 4).Select(i => replica.GenerateAsync(
+            Request(Prompt(20, i), new SamplingParams { MaxTokens = 30, Seed = 1, IgnoreEos = true }))));
+        var elapsed = System.Diagnostics.Stopwatch.GetElapsedTime(started).TotalSeconds;
+        Assert.All(answers, answer => Assert.True(answer.Usage?.DeviceSeconds > 0));
+        // Shares of the same iterations cannot add up to more than the time that passed.
+        Assert.True(answers.Sum(answer => answer.Usage?.DeviceSeconds) <= elapsed);
+    }
+
+    [Fact]
     public async Task Engine_figures_carry_the_names_that_dashboards_for_vLLM_ask_for()
     {
         await using var replica = await StartAsync("--name", "dashboards");
