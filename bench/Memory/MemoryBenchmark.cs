@@ -89,7 +89,7 @@ internal static class MemoryBenchmark
         var resident = Resident();
         using var memory = LiveTensorMemory.Start(TimeSpan.FromMilliseconds(5)) ?? throw new PlatformNotSupportedException("The allocator does not tell what it has handed out.");
         var recorder = new StepRecorder(1) { AtEdges = () => memory.Sample() };
-        using var trainer = new Trainer(plan, groups, tokens.File, recorder);
+        using var trainer = new Trainer(plan, groups, [tokens.File], recorder);
         trainer.Step(1, false, false);
         using var process = Process.GetCurrentProcess();
         Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{memory.Highest} {process.PeakWorkingSet64 - resident}"));

@@ -26,7 +26,7 @@ internal sealed class RankTrainer : IDisposable
         TorchThreads.Set(threads);
         tokens = new RandomTokens(plan.Model.VocabSize, (int)(16 * plan.TokensPerStep) + 1);
         groups = ParallelGroups.Create(world, plan.Mesh, plan.Model.TieWordEmbeddings);
-        trainer = new Trainer(plan, groups, tokens.File, device: device);
+        trainer = new Trainer(plan, groups, [tokens.File], device: device);
         trainer.Parameters.Initialise(42);
     }
 

@@ -17,19 +17,23 @@ internal sealed class DataPaths(SpecFile file, Terminal terminal)
     public IReadOnlyList<Violation> Resolve(bool mustExist)
     {
         var missing = new List<Violation>();
-        if (file.Root is not JsonObject root || root["data"] is not JsonObject data)
+        if (file.Root is not JsonObject root)
+            return missing;
+        if (root["model"] is JsonObject model && Text(model["from"]) is { } from)
+            model["from"] = ResolveModel(from);
+        if (root["data"] is not JsonObject data)
             return missing;
         if (data["source"] is JsonArray sources)
         {
             for (var i = 0; i < sources.Count; i++)
             {
                 if (Text(sources[i]) is { } source)
-                    sources[i] = Resolve($"data.source[{i}]", source, mustExist, missing);
+                    sources[i] = ResolveSource($"data.source[{i}]", source, data, mustExist, missing);
             }
         }
         else if (Text(data["source"]) is { } source)
         {
-            data["source"] = Resolve("data.source", source, mustExist, missing);
+            data["source"] = ResolveSource("data.source", source, data, mustExist, missing);
         }
 
         if (Text(data["tokenizer"]) is { } tokenizer && tokenizer is not ("byte" or "bpe"))
@@ -37,6 +41,28 @@ internal sealed class DataPaths(SpecFile file, Terminal terminal)
         else if (data["tokenizer"] is JsonObject described && Text(described["path"]) is { } path)
             described["path"] = Resolve("data.tokenizer.path", path, mustExist, missing);
         return missing;
+    }
+
+    /// <summary>A source's weight in a mixture goes by its name, so the name changes there too.</summary>
+    private string ResolveSource(string field, string source, JsonObject data, bool mustExist, List<Violation> missing)
+    {
+        var resolved = Resolve(field, source, mustExist, missing);
+        if (resolved != source && data["mixture"] is JsonObject mixture && mixture.ContainsKey(source) && !mixture.ContainsKey(resolved))
+        {
+            var weight = mixture[source]?.DeepClone();
+            mixture.Remove(source);
+            mixture[resolved] = weight;
+        }
+
+        return resolved;
+    }
+
+    /// <summary>A model is a directory if there is one here, and the name of a registered model otherwise.</summary>
+    private string ResolveModel(string from)
+    {
+        var resolved = Resolve("model.from", from, mustExist: false, []);
+        var looksLikePath = from.Contains(Path.DirectorySeparatorChar, StringComparison.Ordinal) || from.StartsWith('~') || from.StartsWith('.');
+        return looksLikePath || Directory.Exists(resolved) ? resolved : from;
     }
 
     private string Resolve(string field, string path, bool mustExist, List<Violation> missing)

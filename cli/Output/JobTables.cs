@@ -79,12 +79,13 @@ internal static class JobTables
     /// <summary>One line per step.</summary>
     public static void WriteMetrics(TextWriter output, GetMetricsResponse metrics)
     {
-        var table = new TextTable("STEP", "LOSS", "GRAD NORM", "LR", "TOKENS/S", "SECONDS", "EVAL LOSS", "MFU", "COMPUTE", "COMM", "BUBBLE", "DATA", "OPTIM", "CKPT");
+        var table = new TextTable("STEP", "LOSS", "GRAD NORM", "LR", "TOKENS/S", "SECONDS", "EVAL LOSS", "PERPLEXITY", "MFU", "COMPUTE", "COMM", "BUBBLE", "DATA", "OPTIM", "CKPT");
         foreach (var point in metrics.Points)
         {
             table.Add(
                 Text(point.Step), Show.Loss(point.Loss), Show.Number(point.GradNorm), Show.Number(point.LearningRate),
                 Show.Count(point.TokensPerSecond), Show.Number(point.StepSeconds), point.HasEvalLoss ? Show.Loss(point.EvalLoss) : "-",
+                point.HasEvalPerplexity ? Show.Number(point.EvalPerplexity) : "-",
                 point.HasModelFlopsUtilization ? (point.ModelFlopsUtilization * 100).ToString("0.0", CultureInfo.InvariantCulture) + "%" : "-",
                 Part(point.Parts?.Compute), Part(point.Parts?.Communication), Part(point.Parts?.Bubble), Part(point.Parts?.Data), Part(point.Parts?.Optimizer),
                 Part(point.Parts?.Checkpoint));

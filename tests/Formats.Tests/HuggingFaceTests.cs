@@ -32,6 +32,7 @@ public sealed class HuggingFaceTests : IDisposable
     {
         { "llama3", """{"architectures":["LlamaForCausalLM"],"model_type":"llama","attention_bias":false,"bos_token_id":128000,"eos_token_id":[128001,128008,128009],"head_dim":64,"hidden_act":"silu","hidden_size":2048,"initializer_range":0.02,"intermediate_size":8192,"max_position_embeddings":131072,"mlp_bias":false,"num_attention_heads":32,"num_hidden_layers":16,"num_key_value_heads":8,"pretraining_tp":1,"rms_norm_eps":1e-05,"rope_scaling":{"factor":32.0,"high_freq_factor":4.0,"low_freq_factor":1.0,"original_max_position_embeddings":8192,"rope_type":"llama3"},"rope_theta":500000.0,"tie_word_embeddings":true,"torch_dtype":"bfloat16","use_cache":true,"vocab_size":128256}""" },
         { "qwen2", """{"architectures":["Qwen2ForCausalLM"],"model_type":"qwen2","bos_token_id":151643,"eos_token_id":151645,"hidden_act":"silu","hidden_size":896,"intermediate_size":4864,"max_position_embeddings":32768,"max_window_layers":21,"num_attention_heads":14,"num_hidden_layers":24,"num_key_value_heads":2,"rms_norm_eps":1e-06,"rope_theta":1000000.0,"sliding_window":32768,"tie_word_embeddings":true,"torch_dtype":"bfloat16","use_sliding_window":false,"vocab_size":151936}""" },
+        { "yarn", """{"architectures":["Qwen2ForCausalLM"],"model_type":"qwen2","bos_token_id":151643,"eos_token_id":151645,"head_dim":128,"hidden_act":"silu","hidden_size":1536,"intermediate_size":8960,"max_position_embeddings":32768,"num_attention_heads":12,"num_hidden_layers":28,"num_key_value_heads":2,"rms_norm_eps":1e-06,"rope_scaling":{"beta_fast":32.0,"beta_slow":1.0,"factor":4.0,"original_max_position_embeddings":32768,"rope_type":"yarn"},"rope_theta":1000000.0,"tie_word_embeddings":true,"torch_dtype":"bfloat16","use_cache":true,"vocab_size":151936}""" },
         { "qwen3", """{"architectures":["Qwen3ForCausalLM"],"model_type":"qwen3","attention_bias":false,"bos_token_id":151643,"eos_token_id":151645,"head_dim":128,"hidden_act":"silu","hidden_size":1024,"intermediate_size":3072,"max_position_embeddings":40960,"num_attention_heads":16,"num_hidden_layers":28,"num_key_value_heads":8,"rms_norm_eps":1e-06,"rope_parameters":{"rope_theta":1000000,"rope_type":"default"},"sliding_window":null,"tie_word_embeddings":true,"dtype":"bfloat16","use_sliding_window":false,"vocab_size":151936}""" },
         { "mistral", """{"architectures":["MistralForCausalLM"],"model_type":"mistral","bos_token_id":1,"eos_token_id":2,"hidden_act":"silu","hidden_size":4096,"intermediate_size":14336,"max_position_embeddings":32768,"num_attention_heads":32,"num_hidden_layers":32,"num_key_value_heads":8,"rms_norm_eps":1e-05,"rope_theta":1000000.0,"sliding_window":null,"tie_word_embeddings":false,"torch_dtype":"bfloat16","vocab_size":32768}""" },
     };
@@ -45,6 +46,7 @@ public sealed class HuggingFaceTests : IDisposable
         {
             "llama3" => (32, 500_000.0, 1_235_814_400L),
             "qwen2" => (14, 1_000_000.0, 494_032_768L),
+            "yarn" => (12, 1_000_000.0, 1_543_714_304L),
             "qwen3" => (16, 1_000_000.0, 596_049_920L),
             _ => (32, 1_000_000.0, 7_248_023_552L),
         };
@@ -68,6 +70,26 @@ public sealed class HuggingFaceTests : IDisposable
         Assert.Equal(new RopeScaling("llama3", 32, 1, 4, 8192), Read((string)Files.First().Data.Item2).Model.RopeScaling);
     }
 
+    [Fact]
+    public void Rescalings_of_rotary_frequencies_are_read_with_their_defaults()
+    {
+        Assert.Equal(new RopeScaling("dynamic", 2), Scaling("""{"type":"dynamic","factor":2}"""));
+        Assert.Equal(new RopeScaling("yarn", 4, OriginalMaxPositionEmbeddings: 131072), Scaling("""{"rope_type":"yarn","factor":4}"""));
+        Assert.Equal(
+            new RopeScaling("yarn", 32, OriginalMaxPositionEmbeddings: 4096, BetaFast: 16, BetaSlow: 2, Truncate: false, AttentionFactor: 1.25),
+            Scaling("""{"rope_type":"yarn","original_max_position_embeddings":4096,"beta_fast":16,"beta_slow":2,"truncate":false,"attention_factor":1.25}"""));
+        Assert.Equal(
+            ((0.1 * 0.707 * Math.Log(40)) + 1) / ((0.1 * 1.5 * Math.Log(40)) + 1),
+            Scaling("""{"rope_type":"yarn","factor":40,"mscale":0.707,"mscale_all_dim":1.5}""")?.AttentionFactor);
+
+        static RopeScaling? Scaling(string json)
+        {
+            var file = (JsonObject)(JsonNode.Parse((string)Files.First().Data.Item2) ?? throw new InvalidOperationException());
+            file["rope_scaling"] = JsonNode.Parse(json);
+            return Read(file.ToJsonString()).Model.RopeScaling;
+        }
+    }
+
     [Theory]
     [InlineData("model_type", "\"gpt_neox\"", "supported are llama (LlamaForCausalLM), mistral")]
     [InlineData("architectures", "[\"LlamaForSequenceClassification\"]", "only LlamaForCausalLM")]
@@ -76,7 +98,7 @@ public sealed class HuggingFaceTests : IDisposable
     [InlineData("mlp_bias", "true", "MLP")]
     [InlineData("sliding_window", "32", "sliding windows")]
     [InlineData("quantization_config", "{}", "quantised")]
-    [InlineData("rope_scaling", "{\"rope_type\":\"yarn\",\"factor\":4}", "'yarn'")]
+    [InlineData("rope_scaling", "{\"rope_type\":\"longrope\",\"factor\":4}", "'longrope'")]
     [InlineData("rope_scaling", "[]", "object")]
     [InlineData("num_key_value_heads", "3", "does not divide")]
     [InlineData("head_dim", "3", "odd")]

@@ -65,7 +65,7 @@ public sealed class DataTests
         var refused = Assert.Throws<InputUnreadableException>(
             () => DocumentReader.Read(directory.Write("b.jsonl", "{\"text\":\"one\"}\n{\"txt\":\"two\"}\n"), "jsonl").ToList());
 
-        Assert.Contains("b.jsonl, line 2", refused.Message, StringComparison.Ordinal);
+        Assert.Contains("b.jsonl:2: expected an object with a string 'text'", refused.Message, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -111,9 +111,9 @@ public sealed class DataTests
             var end = dataset.Tokenizer.Tokenizer.EndOfSequenceId;
             var ids = new List<int>();
             var (tokens, targets) = (new long[1], new long[1]);
-            for (var i = 0; i < dataset.Tokens.Sequences(1); i++)
+            for (var i = 0; i < dataset.Shards[0].Sequences(1); i++)
             {
-                dataset.Tokens.Read(i, tokens, targets);
+                dataset.Shards[0].Read(i, tokens, targets);
                 ids.Add((int)tokens[0]);
             }
 
@@ -125,9 +125,9 @@ public sealed class DataTests
         Assert.Equal(1, shares.Max());
         Assert.Equal(shares.Order(), shares);
 
-        var written = File.GetLastWriteTimeUtc(Path.Combine(path, TokenFile.FileName));
+        var written = File.GetLastWriteTimeUtc(Path.Combine(path, "tokens-00000.bin"));
         Assert.Equal(hash, DatasetBuilder.Build(directory.Path, data, _ => Assert.Fail("It was made again."), TestContext.Current.CancellationToken));
-        Assert.Equal(written, File.GetLastWriteTimeUtc(Path.Combine(path, TokenFile.FileName)));
+        Assert.Equal(written, File.GetLastWriteTimeUtc(Path.Combine(path, "tokens-00000.bin")));
         Assert.NotEqual(hash, DatasetBuilder.Build(
             directory.Path, data with { Tokenizer = new TokenizerSpec.TrainBpe(280) }, _ => { }, TestContext.Current.CancellationToken));
         Assert.All(Directory.GetFileSystemEntries(Path.Combine(directory.Path, "datasets")), entry => Assert.False(Path.GetFileName(entry).StartsWith('.')));

@@ -14,7 +14,7 @@ public sealed class PlanningTests
         var job = Gang.Job("x", 3, 8, 2, Precision.Float32, 5);
         job = job with
         {
-            Model = job.Model with { Architecture = "qwen3" },
+            Model = job.Model with { Architecture = "gpt2" },
             Parallelism = job.Parallelism with { ZeroStage = 4, VirtualStages = 2, MicroBatchSize = 3 },
             Data = job.Data with { SequenceLength = 4096 },
             Resources = new ResourceSpec { Device = "cuda" },

@@ -26,7 +26,7 @@ public sealed class ReferenceTrainingTests
         var dataset = Directory.GetDirectories(Path.Combine(directory.Path, "datasets")).Single();
         using var data = Dataset.Open(dataset);
         var config = HuggingFaceConfig.Read(Path.Combine(directory.Path, host.Models.Single().Directory, HuggingFaceConfig.FileName)).Model;
-        var losses = PlainLosses(job, config, data.Tokens);
+        var losses = PlainLosses(job, config, data.Shards[0]);
 
         foreach (var (point, (loss, norm)) in host.Points.Zip(losses))
         {

@@ -7,7 +7,7 @@ internal static class JobChoices
 {
     public static Choices<string> Architectures { get; } = Choices.Of("llama", "mistral", "qwen2", "qwen3");
 
-    public static Choices<string> Formats { get; } = Choices.Of("text", "jsonl");
+    public static Choices<string> Formats { get; } = Choices.Of("text", "jsonl", "chat", "tokens");
 
     public static Choices<PipelineSchedule> Schedules { get; } = new(
         ("gpipe", PipelineSchedule.GPipe),

@@ -68,7 +68,6 @@ public static class JobSpecReader
         var name = root.OptionalName("name");
         if (!root.Has("name"))
             root.Miss("name", "a name for the job: " + ResourceId.Rule);
-        root.Know("lora");
         foreach (var key in (ReadOnlySpan<string>)["command", "image", "env"])
         {
             if (root.Take(key) is not null)
@@ -82,8 +81,9 @@ public static class JobSpecReader
             Queue = root.OptionalName("queue") ?? "default",
             Priority = root.Int("priority", -1_000_000, 1_000_000, 100),
             Model = ReadModel(root.Section("model")),
-            Data = ReadData(root.Section("data")),
+            Data = ReadData(root.Section("data"), continues: root.Take("model") is JsonObject model && model["from"] is not null),
             Parallelism = ReadParallelism(root),
+            Lora = StartingPointReader.ReadLora(root),
             Training = training,
             Optimizer = ReadOptimizer(root.Section("optimizer")),
             Checkpoint = ReadCheckpoint(root.Section("checkpoint")),
@@ -97,7 +97,7 @@ public static class JobSpecReader
     {
         var from = model.OptionalText("from");
         int? absent = from is null ? null : 0;
-        model.Know("vocab_size");
+        StartingPointReader.RefuseShape(model);
         var heads = model.Int("num_attention_heads", 1, 65_536, absent);
         return new ModelSpec
         {
@@ -112,13 +112,13 @@ public static class JobSpecReader
             RmsNormEps = model.Number("rms_norm_eps", new(0, 1, ExcludesMin: true), 1e-5),
             RopeTheta = model.Number("rope_theta", new(1, 1e12), 10_000),
             TieWordEmbeddings = model.Flag("tie_word_embeddings", false),
+            VocabSize = model.OptionalInt("vocab_size", 1, 1 << 24),
             From = from,
         };
     }
 
-    private static DataSpec ReadData(SpecObject data)
+    private static DataSpec ReadData(SpecObject data, bool continues)
     {
-        data.Know("mixture");
         var source = data.Texts("source");
         if (!data.Has("source"))
             data.Miss("source", "files, directories or globs to train on");
@@ -128,9 +128,10 @@ public static class JobSpecReader
         {
             Source = source,
             Format = data.Choice("format", JobChoices.Formats, "text"),
-            Tokenizer = TokenizerSpecReader.Read(data, "tokenizer"),
+            Tokenizer = continues && !data.Has("tokenizer") ? new TokenizerSpec.OfModel() : TokenizerSpecReader.Read(data, "tokenizer"),
             SequenceLength = data.Int("sequence_length", 1, 1 << 27, 256),
             EvalFraction = data.Number("eval_fraction", new(0, 0.5), 0),
+            Mixture = StartingPointReader.ReadMixture(data, source),
         };
     }
 

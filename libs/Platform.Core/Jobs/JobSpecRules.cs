@@ -11,8 +11,7 @@ internal static class JobSpecRules
     {
         if (job.Model.From is null)
             CheckModel(job.Model, violations);
-        else
-            CheckContinuation(job.Model, violations);
+        StartingPointRules.Check(job, violations);
         if (!job.Parallelism.Auto)
             CheckLayout(job, violations);
         CheckTraining(job, violations);
@@ -50,12 +49,6 @@ internal static class JobSpecRules
         violations.Require(
             !divides || model.HiddenSize / model.NumAttentionHeads % 2 == 0, ["model.hidden_size", "model.num_attention_heads"],
             $"{model.HiddenSize} over {model.NumAttentionHeads} heads leaves an odd head size of {model.HiddenSize / model.NumAttentionHeads}; rotary positions need an even one.");
-    }
-
-    private static void CheckContinuation(ModelSpec model, ViolationList violations)
-    {
-        var shaped = model.HiddenSize + model.IntermediateSize + model.NumHiddenLayers + model.NumAttentionHeads > 0;
-        violations.Require(!shaped, ["model.from"], "A model to continue from brings its own shape; remove the shape or this key.");
     }
 
     private static void CheckLayout(TrainingJobSpec job, ViolationList violations)
@@ -97,7 +90,8 @@ internal static class JobSpecRules
             $"{elastic.MaxData} is less than parallelism.data ({data}); use at least {data}, or remove the key.");
     }
 
-    private static void CheckSplit(ModelSpec model, ParallelismSpec layout, ViolationList violations)
+    /// <summary>Notes where a layout does not fit a model's shape.</summary>
+    public static void CheckSplit(ModelSpec model, ParallelismSpec layout, ViolationList violations)
     {
         var common = Gcd(Gcd(model.NumAttentionHeads, model.NumKeyValueHeads), model.IntermediateSize);
         violations.Require(

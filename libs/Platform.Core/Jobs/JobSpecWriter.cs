@@ -15,7 +15,7 @@ public static class JobSpecWriter
     public static JsonObject ToJson(TrainingJobSpec spec)
     {
         ArgumentNullException.ThrowIfNull(spec);
-        return new JsonObject
+        var json = new JsonObject
         {
             ["kind"] = JobSpecReader.TrainingJob,
             ["name"] = spec.Name,
@@ -24,6 +24,7 @@ public static class JobSpecWriter
             ["model"] = Write(spec.Model),
             ["data"] = Write(spec.Data),
             ["parallelism"] = Write(spec.Parallelism),
+            ["lora"] = spec.Lora is { } lora ? Write(lora) : null,
             ["training"] = Write(spec.Training),
             ["optimizer"] = Write(spec.Optimizer),
             ["checkpoint"] = new JsonObject
@@ -36,17 +37,17 @@ public static class JobSpecWriter
             ["retries"] = new JsonObject { ["max_restarts"] = spec.Retries.MaxRestarts },
             ["output"] = Write(spec.Output),
         };
+        if (spec.Lora is null)
+            json.Remove("lora");
+        return json;
     }
 
     private static JsonObject Write(ModelSpec model)
     {
-        var json = new JsonObject { ["architecture"] = model.Architecture };
         if (model.From is { } from)
-        {
-            json["from"] = from;
-            return json;
-        }
+            return new JsonObject { ["from"] = from };
 
+        var json = new JsonObject { ["architecture"] = model.Architecture };
         json["hidden_size"] = model.HiddenSize;
         json["intermediate_size"] = model.IntermediateSize;
         json["num_hidden_layers"] = model.NumHiddenLayers;
@@ -58,21 +59,40 @@ public static class JobSpecWriter
         json["rms_norm_eps"] = model.RmsNormEps;
         json["rope_theta"] = model.RopeTheta;
         json["tie_word_embeddings"] = model.TieWordEmbeddings;
+        if (model.VocabSize is { } vocabulary)
+            json["vocab_size"] = vocabulary;
         return json;
     }
 
-    private static JsonObject Write(DataSpec data) => new()
+    private static JsonObject Write(DataSpec data)
     {
-        ["source"] = new JsonArray([.. data.Source.Select(source => JsonValue.Create(source))]),
-        ["format"] = data.Format,
-        ["tokenizer"] = data.Tokenizer switch
+        var json = new JsonObject
         {
-            TokenizerSpec.TrainBpe bpe => new JsonObject { ["train"] = "bpe", ["vocab_size"] = bpe.VocabSize },
-            TokenizerSpec.Directory directory => new JsonObject { ["path"] = directory.Path },
-            _ => new JsonObject { ["byte"] = true },
-        },
-        ["sequence_length"] = data.SequenceLength,
-        ["eval_fraction"] = data.EvalFraction,
+            ["source"] = new JsonArray([.. data.Source.Select(source => JsonValue.Create(source))]),
+            ["format"] = data.Format,
+        };
+        if (data.Tokenizer is not TokenizerSpec.OfModel)
+        {
+            json["tokenizer"] = data.Tokenizer switch
+            {
+                TokenizerSpec.TrainBpe bpe => new JsonObject { ["train"] = "bpe", ["vocab_size"] = bpe.VocabSize },
+                TokenizerSpec.Directory directory => new JsonObject { ["path"] = directory.Path },
+                _ => new JsonObject { ["byte"] = true },
+            };
+        }
+
+        json["sequence_length"] = data.SequenceLength;
+        json["eval_fraction"] = data.EvalFraction;
+        if (data.Mixture.Count > 0)
+            json["mixture"] = new JsonObject(data.Mixture.Select(entry => KeyValuePair.Create<string, JsonNode?>(entry.Source, entry.Weight)));
+        return json;
+    }
+
+    private static JsonObject Write(LoraSpec lora) => new()
+    {
+        ["rank"] = lora.Rank,
+        ["alpha"] = lora.Alpha,
+        ["target_modules"] = new JsonArray([.. lora.TargetModules.Select(name => JsonValue.Create(name))]),
     };
 
     private static JsonObject Write(ParallelismSpec layout)

@@ -26,6 +26,9 @@ public sealed record TrainingJobSpec
     /// <summary>How to split the work.</summary>
     public ParallelismSpec Parallelism { get; init; } = new();
 
+    /// <summary>Adapters to train in place of the model's own weights; null to train those.</summary>
+    public LoraSpec? Lora { get; init; }
+
     /// <summary>How long and how precisely.</summary>
     public required TrainingSpec Training { get; init; }
 
@@ -50,6 +53,9 @@ public sealed record ModelSpec
 {
     /// <summary>Family: <c>llama</c>, <c>mistral</c>, <c>qwen2</c> or <c>qwen3</c>.</summary>
     public string Architecture { get; init; } = "llama";
+
+    /// <summary>Rows of embedding and head, at least the tokenizer's vocabulary; null for just that.</summary>
+    public int? VocabSize { get; init; }
 
     /// <summary>Width of the residual stream; zero when <see cref="From"/> is set.</summary>
     public int HiddenSize { get; init; }
@@ -91,7 +97,10 @@ public sealed record DataSpec
     /// <summary>Files, directories or globs.</summary>
     public IReadOnlyList<string> Source { get; init; } = [];
 
-    /// <summary><c>text</c> or <c>jsonl</c> (an object with <c>text</c> on each line).</summary>
+    /// <summary>
+    /// <c>text</c>; <c>jsonl</c> (an object with <c>text</c> on each line); <c>chat</c> (an object with <c>messages</c> on each
+    /// line, of which the assistant's are learnt); or <c>tokens</c> (token ids in .bin or .npy files).
+    /// </summary>
     public string Format { get; init; } = "text";
 
     /// <summary>Where token ids come from.</summary>
@@ -102,7 +111,15 @@ public sealed record DataSpec
 
     /// <summary>Share of the sequences held out for evaluation.</summary>
     public double EvalFraction { get; init; }
+
+    /// <summary>How often each of <see cref="Source"/> is drawn from, in their order; empty to take all of it once per epoch.</summary>
+    public IReadOnlyList<MixtureWeight> Mixture { get; init; } = [];
 }
+
+/// <summary>Share of a source in what is trained on.</summary>
+/// <param name="Source">An entry of <see cref="DataSpec.Source"/>.</param>
+/// <param name="Weight">Above zero; shares are weights over their sum.</param>
+public sealed record MixtureWeight(string Source, double Weight);
 
 /// <summary>Where token ids come from.</summary>
 public abstract record TokenizerSpec
@@ -121,6 +138,25 @@ public abstract record TokenizerSpec
     /// <summary>A directory that holds <c>tokenizer.json</c>.</summary>
     /// <param name="Path">The directory.</param>
     public sealed record Directory(string Path) : TokenizerSpec;
+
+    /// <summary>The tokenizer of the model that is continued from.</summary>
+    public sealed record OfModel : TokenizerSpec;
+}
+
+/// <summary>Low-rank adapters (Hu et al. 2021) to train while the model itself stays as it is.</summary>
+public sealed record LoraSpec
+{
+    /// <summary>Names of the projections that can have an adapter.</summary>
+    public static IReadOnlyList<string> Projections { get; } = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"];
+
+    /// <summary>Width of the adapters.</summary>
+    public int Rank { get; init; } = 16;
+
+    /// <summary>Adapters are scaled by alpha over rank.</summary>
+    public double Alpha { get; init; } = 32;
+
+    /// <summary>Projections that get an adapter, in every layer.</summary>
+    public IReadOnlyList<string> TargetModules { get; init; } = ["q_proj", "v_proj"];
 }
 
 /// <summary>Order in which a stage works through its micro-batches.</summary>

@@ -77,10 +77,15 @@ public sealed record ModelConfig
 }
 
 /// <summary>Rescaling of rotary frequencies as Hugging Face's <c>rope_scaling</c> object defines it.</summary>
-/// <param name="Type"><c>linear</c> or <c>llama3</c>.</param>
+/// <param name="Type"><c>linear</c>, <c>dynamic</c>, <c>llama3</c> or <c>yarn</c>.</param>
 /// <param name="Factor">How many times longer the context became.</param>
 /// <param name="LowFreqFactor">llama3: wavelengths above <c>original / LowFreqFactor</c> are fully rescaled.</param>
 /// <param name="HighFreqFactor">llama3: wavelengths below <c>original / HighFreqFactor</c> are kept.</param>
-/// <param name="OriginalMaxPositionEmbeddings">llama3: context length before rescaling.</param>
+/// <param name="OriginalMaxPositionEmbeddings">llama3, yarn: context length before rescaling.</param>
+/// <param name="BetaFast">yarn: frequencies that turn more often than this within the original context are kept.</param>
+/// <param name="BetaSlow">yarn: frequencies that turn less often than this within it are fully rescaled.</param>
+/// <param name="Truncate">yarn: bounds of the range between are rounded outwards to whole dimensions.</param>
+/// <param name="AttentionFactor">yarn: what the tables are multiplied by; null for <c>0.1·ln(factor) + 1</c>.</param>
 public sealed record RopeScaling(
-    string Type, double Factor, double LowFreqFactor = 1, double HighFreqFactor = 4, int OriginalMaxPositionEmbeddings = 8192);
+    string Type, double Factor, double LowFreqFactor = 1, double HighFreqFactor = 4, int OriginalMaxPositionEmbeddings = 8192,
+    double BetaFast = 32, double BetaSlow = 1, bool Truncate = true, double? AttentionFactor = null);

@@ -16,11 +16,6 @@ internal static class UnavailableFeatures
 
     private static readonly Feature[] OfJobs =
     [
-        new("model.architecture", Is("qwen3"), "Training a qwen3 is not available yet; use llama, mistral or qwen2."),
-        new("model.from", Given, "Continuing from a model is not available yet; give the model's shape instead (hidden_size, num_hidden_layers, …)."),
-        new("model.vocab_size", Given, "Setting the vocabulary here is not available yet; it follows from data.tokenizer."),
-        new("data.mixture", Given, "Weighted mixtures are not available yet; list the files under data.source."),
-        new("lora", Given, "LoRA is not available yet; remove this section to train every weight."),
         new("resources.spot", Is("allowed"), "Spot nodes are not available yet; use forbidden or remove the key."),
     ];
 

@@ -120,8 +120,10 @@ internal static class LlamaConfigReader
         {
             case "default":
                 return null;
-            case "linear":
-                return new RopeScaling("linear", values.Positive("factor", 1));
+            case "linear" or "dynamic":
+                return new RopeScaling(type, values.Positive("factor", 1));
+            case "yarn":
+                return ReadYarn(values, maxPositions);
             case "llama3":
                 return new RopeScaling(
                     "llama3",
@@ -130,9 +132,25 @@ internal static class LlamaConfigReader
                     values.Positive("high_freq_factor", 4),
                     values.Size("original_max_position_embeddings", maxPositions));
             default:
-                values.Refuse("rope_type", $"found '{type}'; supported are default, linear and llama3.");
+                values.Refuse("rope_type", $"found '{type}'; supported are default, linear, dynamic, llama3 and yarn.");
                 return null;
         }
+    }
+
+    /// <summary>Either the factor itself is given, or two coefficients whose scales it is the ratio of (Peng et al. 2023; DeepSeek).</summary>
+    private static RopeScaling ReadYarn(ConfigValues values, int maxPositions)
+    {
+        var original = values.Size("original_max_position_embeddings", maxPositions);
+        var factor = values.Positive("factor", (double)maxPositions / original);
+        var attention = values.OptionalNumber("attention_factor");
+        if (attention is null && values.OptionalNumber("mscale") is { } scale && values.OptionalNumber("mscale_all_dim") is { } all
+            && scale != 0 && all != 0)
+        {
+            attention = factor <= 1 ? 1 : ((0.1 * scale * Math.Log(factor)) + 1) / ((0.1 * all * Math.Log(factor)) + 1);
+        }
+        return new RopeScaling(
+            "yarn", factor, OriginalMaxPositionEmbeddings: original, BetaFast: values.Positive("beta_fast", 32),
+            BetaSlow: values.Positive("beta_slow", 1), Truncate: values.Flag("truncate", true), AttentionFactor: attention);
     }
 
     private static TensorDataType? ReadDataType(ConfigValues values)

@@ -69,6 +69,20 @@ internal static class LlamaConfigWriter
             json["high_freq_factor"] = rope.HighFreqFactor;
             json["original_max_position_embeddings"] = rope.OriginalMaxPositionEmbeddings;
         }
+        if (rope.Type == "yarn")
+        {
+            json["original_max_position_embeddings"] = rope.OriginalMaxPositionEmbeddings;
+            json["beta_fast"] = rope.BetaFast;
+            json["beta_slow"] = rope.BetaSlow;
+            if (!rope.Truncate)
+            {
+                json["truncate"] = false;
+            }
+            if (rope.AttentionFactor is { } attention)
+            {
+                json["attention_factor"] = attention;
+            }
+        }
         return json;
     }
 }

@@ -28,7 +28,7 @@ public static class ModelShapes
             TokenizerSpec.Bytes => BytesVocabulary,
             _ => AssumedVocabulary,
         };
-        if (job.Data.Tokenizer is TokenizerSpec.Directory)
+        if (job.Data.Tokenizer is TokenizerSpec.Directory && shape.VocabSize is null)
         {
             notes.Add($"The tokenizer's vocabulary is taken to be {vocabulary} tokens.");
         }
@@ -36,7 +36,7 @@ public static class ModelShapes
         return new ModelConfig
         {
             Architecture = shape.Architecture,
-            VocabSize = vocabulary,
+            VocabSize = shape.VocabSize ?? vocabulary,
             HiddenSize = shape.HiddenSize,
             IntermediateSize = shape.IntermediateSize,
             NumHiddenLayers = shape.NumHiddenLayers,

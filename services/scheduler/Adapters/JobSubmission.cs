@@ -49,6 +49,10 @@ internal sealed class JobSubmission(IDbContextFactory<SchedulerDbContext> factor
             {
                 violations.Add(new Violation("spec.model.from", $"'{from}' is neither a registered model of the project nor the absolute path of an existing directory."));
             }
+            else if (directory is not null || options.CheckDataPaths)
+            {
+                violations.AddRange(StartingModel.Check(workload, directory ?? from));
+            }
         }
 
         if (options.CheckDataPaths)

@@ -21,7 +21,7 @@ internal static class ModelFiles
         }
     }
 
-    /// <summary>Copies the files of a directory, flushed to the disk.</summary>
+    /// <summary>Copies the files of a directory and of those in it, such as a model's adapter, flushed to the disk.</summary>
     /// <returns>Bytes copied.</returns>
     /// <exception cref="IOException">A file cannot be read or written, or the target exists.</exception>
     public static async Task<long> CopyAsync(string source, string target, CancellationToken cancellationToken)
@@ -33,16 +33,22 @@ internal static class ModelFiles
         try
         {
             Directory.CreateDirectory(temporary);
-            foreach (string file in Directory.EnumerateFiles(source))
+            foreach (string file in Directory.EnumerateFiles(source, "*", SearchOption.AllDirectories))
             {
+                string copy = Path.Combine(temporary, Path.GetRelativePath(source, file));
+                Directory.CreateDirectory(Path.GetDirectoryName(copy) ?? temporary);
                 await using var from = new FileStream(file, FileMode.Open, FileAccess.Read, FileShare.Read, 1 << 20, useAsync: true);
-                await using var to = new FileStream(Path.Combine(temporary, Path.GetFileName(file)), FileMode.CreateNew, FileAccess.Write, FileShare.None, 1 << 20, useAsync: true);
+                await using var to = new FileStream(copy, FileMode.CreateNew, FileAccess.Write, FileShare.None, 1 << 20, useAsync: true);
                 await from.CopyToAsync(to, 1 << 20, cancellationToken);
                 to.Flush(flushToDisk: true);
                 bytes += to.Length;
             }
 
-            AtomicFile.FlushDirectory(temporary);
+            foreach (string directory in Directory.EnumerateDirectories(temporary, "*", SearchOption.AllDirectories).Append(temporary))
+            {
+                AtomicFile.FlushDirectory(directory);
+            }
+
             Directory.Move(temporary, target);
             AtomicFile.FlushDirectory(parent);
             return bytes;

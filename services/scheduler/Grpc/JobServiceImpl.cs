@@ -182,6 +182,7 @@ internal sealed class JobServiceImpl(
             if (row.EvalLoss is { } eval)
             {
                 point.EvalLoss = eval;
+                point.EvalPerplexity = Math.Exp(eval);
             }
 
             JobFigures.AddTo(point, row);

@@ -119,6 +119,7 @@ internal sealed unsafe class ModelExecutor<T> : IModelExecutor
     private static (NativeBuffer Cosines, NativeBuffer Sines) RotaryTables(ModelConfig config, int positions)
     {
         var frequencies = RotaryEmbedding.InverseFrequencies(config);
+        var factor = RotaryEmbedding.AttentionFactor(config);
         var cosines = new NativeBuffer((long)positions * frequencies.Length * sizeof(float));
         var sines = new NativeBuffer((long)positions * frequencies.Length * sizeof(float));
         for (var position = 0; position < positions; position++)
@@ -126,8 +127,8 @@ internal sealed unsafe class ModelExecutor<T> : IModelExecutor
             for (var d = 0; d < frequencies.Length; d++)
             {
                 var (sine, cosine) = Math.SinCos(position * frequencies[d]);
-                cosines.Pointer<float>()[((long)position * frequencies.Length) + d] = (float)cosine;
-                sines.Pointer<float>()[((long)position * frequencies.Length) + d] = (float)sine;
+                cosines.Pointer<float>()[((long)position * frequencies.Length) + d] = (float)(cosine * factor);
+                sines.Pointer<float>()[((long)position * frequencies.Length) + d] = (float)(sine * factor);
             }
         }
 

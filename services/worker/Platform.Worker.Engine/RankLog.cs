@@ -18,11 +18,17 @@ internal static partial class RankLog
     [LoggerMessage(2003, LogLevel.Information, "step {Step}/{Steps} loss {Loss:F4} grad_norm {GradNorm:F4} lr {LearningRate:E2} {TokensPerSecond:F0} tokens/s")]
     public static partial void Step(ILogger logger, int step, int steps, double loss, double gradNorm, double learningRate, double tokensPerSecond);
 
-    [LoggerMessage(2004, LogLevel.Information, "step {Step} held-out loss {Loss:F4}")]
-    public static partial void Evaluated(ILogger logger, int step, double loss);
+    [LoggerMessage(2004, LogLevel.Information, "step {Step} held-out loss {Loss:F4} perplexity {Perplexity:F3}")]
+    public static partial void Evaluated(ILogger logger, int step, double loss, double perplexity);
 
     [LoggerMessage(2005, LogLevel.Information, "Saved {Directory}: {Mebibytes:F1} MiB in {Seconds:F2} s, for which training stood still for {PauseMilliseconds:F1} ms")]
     public static partial void Saved(ILogger logger, string directory, double mebibytes, double seconds, double pauseMilliseconds);
+
+    [LoggerMessage(2040, LogLevel.Information, "Tokenised {Percent} % of the data")]
+    public static partial void Tokenizing(ILogger logger, int percent);
+
+    [LoggerMessage(2041, LogLevel.Information, "Continuing from {Directory}: {Trained} of {All} weights are trained")]
+    public static partial void Continued(ILogger logger, string directory, long trained, long all);
 
     [LoggerMessage(2006, LogLevel.Information, "Registered {Model} from {Directory}")]
     public static partial void Exported(ILogger logger, string model, string directory);

@@ -56,7 +56,7 @@ public sealed class JobSpecRefusalTests
     [InlineData("resources.device_memory", "\"40 gigs\"", "\"40 gigs\" is not a size; write a number with a unit, such as 512MiB or 40GiB.")]
     [InlineData("resources.memory", "\"1KiB\"", "\"1KiB\" is too small; allowed is 1MiB and more.")]
     [InlineData("training.precision", "\"fp16\"", "\"fp16\" is not one of bf16, fp32, fp64.")]
-    [InlineData("data.format", "\"parquet\"", "\"parquet\" is not one of text, jsonl.")]
+    [InlineData("data.format", "\"parquet\"", "\"parquet\" is not one of text, jsonl, chat, tokens.")]
     [InlineData("parallelism.schedule", "\"1f1\"", "\"1f1\" is not one of gpipe, 1f1b, interleaved; did you mean 1f1b?")]
     [InlineData("name", "\"Docs LM\"", "\"Docs LM\" is not a name; use 1 to 63 of a-z, 0-9 and -, with a letter or digit at both ends.")]
     [InlineData("name", "\"\"", "The text is empty; remove the key or give it a value.")]
@@ -108,10 +108,6 @@ public sealed class JobSpecRefusalTests
 
     [Theory]
     [InlineData("kind", "\"CommandJob\"")]
-    [InlineData("model.vocab_size", "4096")]
-    [InlineData("data.mixture", "{\"a\":1}")]
-    [InlineData("lora", "{\"rank\":16}")]
-    [InlineData("model.architecture", "\"qwen3\"")]
     [InlineData("resources.spot", "\"allowed\"")]
     [InlineData("output.deploy.scaling_config.device", "\"cuda\"")]
     public void Says_that_a_feature_is_not_available_yet(string field, string value)
@@ -119,15 +115,6 @@ public sealed class JobSpecRefusalTests
         var violation = JobInputs.RefusedOnce(JobInputs.With((field, value)));
 
         Assert.Equal(field, violation.Field);
-        Assert.Contains("not available yet", violation.Message, StringComparison.Ordinal);
-    }
-
-    [Fact]
-    public void Says_that_continuing_from_a_model_is_not_available_yet_without_asking_for_a_shape()
-    {
-        var violation = JobInputs.RefusedOnce(JobInputs.With(("model", "{\"from\":\"docs-lm\"}")));
-
-        Assert.Equal("model.from", violation.Field);
         Assert.Contains("not available yet", violation.Message, StringComparison.Ordinal);
     }
 

@@ -75,8 +75,47 @@ public sealed class RotaryEmbeddingTests
 
     [Fact]
     public void Another_rescaling_is_refused_by_name() =>
-        Assert.Contains("yarn", Assert.Throws<NotSupportedException>(() =>
-            RotaryEmbedding.InverseFrequencies(ModelConfigs.Tiny with { RopeScaling = new RopeScaling("yarn", 4) })).Message);
+        Assert.Contains("longrope", Assert.Throws<NotSupportedException>(() =>
+            RotaryEmbedding.InverseFrequencies(ModelConfigs.Tiny with { RopeScaling = new RopeScaling("longrope", 4) })).Message);
+
+    [Theory]
+    [InlineData(64)]
+    [InlineData(128)]
+    public void Dynamic_rescaling_raises_the_base_only_beyond_the_models_context(int length)
+    {
+        using var scope = NewDisposeScope();
+        var config = ModelConfigs.Tiny with { HeadDim = 64, RopeScaling = new RopeScaling("dynamic", 1.5) };
+        Assert.Equal(RotaryEmbedding.InverseFrequencies(config with { RopeScaling = null }), RotaryEmbedding.InverseFrequencies(config));
+
+        using var rotary = new RotaryEmbedding(config, length, ScalarType.Float64, CPU);
+
+        // base · (factor·length/context − (factor − 1))^(D / (D − 2)), 10000 · 2.5^(64/62) for twice the context.
+        var expected = length == 64 ? 10_000 : 10_000 * Math.Pow(2.5, 64.0 / 62);
+        for (var d = 0; d < 32; d++)
+            Assert.Equal(Math.Sin(Math.Pow(expected, -d / 32.0)), rotary.Sine_PD[1, d].item<double>(), 1e-14);
+    }
+
+    [Fact]
+    public void Yarn_keeps_fast_pairs_divides_slow_ones_and_multiplies_the_tables()
+    {
+        using var scope = NewDisposeScope();
+        var config = ModelConfigs.Tiny with { HeadDim = 128, RopeTheta = 1_000_000, RopeScaling = new RopeScaling("yarn", 4, OriginalMaxPositionEmbeddings: 32_768) };
+        var plain = RotaryEmbedding.InverseFrequencies(config with { RopeScaling = null });
+        var scaled = RotaryEmbedding.InverseFrequencies(config);
+
+        // Pairs that make 32 turns and one turn within 32768 tokens: 128·ln(32768 / (turns·2π)) / (2·ln 10⁶) = 23.6 and 39.6.
+        const int low = 23, high = 40;
+        for (var d = 0; d < plain.Length; d++)
+        {
+            var expected = d <= low ? plain[d] : d >= high ? plain[d] / 4
+                : (plain[d] / 4 * (d - low) / (high - low)) + (plain[d] * (high - d) / (high - low));
+            Assert.Equal(expected, scaled[d], expected * 1e-13);
+        }
+
+        using var rotary = new RotaryEmbedding(config, 2, ScalarType.Float64, CPU);
+        Assert.Equal((0.1 * Math.Log(4)) + 1, rotary.Cosine_PD[0, 0].item<double>(), 1e-15);
+        Assert.Equal(1.5, RotaryEmbedding.AttentionFactor(config with { RopeScaling = new RopeScaling("yarn", 4, AttentionFactor: 1.5) }));
+    }
 
     [Fact]
     public void A_position_beyond_the_tables_is_refused()

@@ -65,6 +65,12 @@ public sealed class LlamaWeightFiles : IDisposable
         }
     }
 
+    /// <summary>Type of a tensor's elements in the files.</summary>
+    /// <exception cref="ModelFormatException">The files lack the tensor.</exception>
+    public TensorDataType TypeOf(string name) => _fileOf.TryGetValue(name, out var file)
+        ? file.Entry(name).DataType
+        : throw new ModelFormatException(_source, name, $"the model needs it, but it is not among the {_fileOf.Count} tensors");
+
     /// <summary>Reads a slice of a weight and converts it to a type.</summary>
     /// <param name="parameter">The weight.</param>
     /// <param name="slice">Part of it; its padding is zero.</param>

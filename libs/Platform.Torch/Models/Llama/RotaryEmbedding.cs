@@ -23,14 +23,18 @@ public sealed class RotaryEmbedding : IDisposable
     {
         ArgumentNullException.ThrowIfNull(config);
         ArgumentOutOfRangeException.ThrowIfLessThan(positions, 1);
-        var frequencies = InverseFrequencies(config);
+        var frequencies = RotaryFrequencies.Of(config, positions);
+        var factor = AttentionFactor(config);
         var half = frequencies.Length;
         var cosine = new double[positions * half];
         var sine = new double[positions * half];
         for (var position = 0; position < positions; position++)
         {
             for (var d = 0; d < half; d++)
-                (sine[(position * half) + d], cosine[(position * half) + d]) = Math.SinCos(position * frequencies[d]);
+            {
+                var (sin, cos) = Math.SinCos(position * frequencies[d]);
+                (sine[(position * half) + d], cosine[(position * half) + d]) = (sin * factor, cos * factor);
+            }
         }
 
         Cosine_PD = Table(cosine);
@@ -50,20 +54,21 @@ public sealed class RotaryEmbedding : IDisposable
     /// <summary>Sines [positions, D / 2].</summary>
     public Tensor Sine_PD { get; }
 
-    /// <summary>
-    /// Angle per position of each of the D / 2 pairs, with the model's rescaling: <c>linear</c> divides all by the factor;
-    /// <c>llama3</c> divides those of long wavelength and blends between (Hugging Face, <c>modeling_rope_utils.py</c>).
-    /// </summary>
-    /// <exception cref="NotSupportedException">The rescaling is another one.</exception>
+    /// <summary>Angle per position of each of the D / 2 pairs within the context the model was made for.</summary>
+    /// <exception cref="NotSupportedException">The model rescales its frequencies in a way that is not implemented.</exception>
     public static double[] InverseFrequencies(ModelConfig config)
     {
         ArgumentNullException.ThrowIfNull(config);
-        if (config.HeadDim < 2 || config.HeadDim % 2 != 0)
-            throw new ArgumentException($"Rotary embedding needs an even head size, found {config.HeadDim}.", nameof(config));
-        var frequencies = new double[config.HeadDim / 2];
-        for (var d = 0; d < frequencies.Length; d++)
-            frequencies[d] = Rescale(Math.Pow(config.RopeTheta, -2.0 * d / config.HeadDim), config.RopeScaling);
-        return frequencies;
+        return RotaryFrequencies.Of(config, config.MaxPositionEmbeddings);
+    }
+
+    /// <summary>What the tables are multiplied by, so that the logits of a stretched context keep their temperature; 1 but for yarn.</summary>
+    public static double AttentionFactor(ModelConfig config)
+    {
+        ArgumentNullException.ThrowIfNull(config);
+        return config.RopeScaling is { Type: "yarn" } scaling
+            ? scaling.AttentionFactor ?? (scaling.Factor <= 1 ? 1 : (0.1 * Math.Log(scaling.Factor)) + 1)
+            : 1;
     }
 
     /// <summary>Rotates heads whose positions are consecutive.</summary>
@@ -108,24 +113,5 @@ public sealed class RotaryEmbedding : IDisposable
     {
         Cosine_PD.Dispose();
         Sine_PD.Dispose();
-    }
-
-    private static double Rescale(double frequency, RopeScaling? scaling)
-    {
-        switch (scaling?.Type)
-        {
-            case null:
-                return frequency;
-            case "linear":
-                return frequency / scaling.Factor;
-            case "llama3":
-                var turns = scaling.OriginalMaxPositionEmbeddings * frequency / (2 * Math.PI);
-                var kept = (turns - scaling.LowFreqFactor) / (scaling.HighFreqFactor - scaling.LowFreqFactor);
-                kept = Math.Clamp(kept, 0, 1);
-                return (((1 - kept) / scaling.Factor) + kept) * frequency;
-            default:
-                throw new NotSupportedException(
-                    $"The model rescales rotary frequencies by '{scaling.Type}'; 'linear' and 'llama3' are supported.");
-        }
     }
 }

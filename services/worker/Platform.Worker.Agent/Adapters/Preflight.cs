@@ -109,6 +109,11 @@ internal sealed class Preflight(ArtifactOptions artifacts, AgentOptions options)
                     inputs = inputs.Append(Path.Combine(tokenizer.Path, "tokenizer.json"));
                 }
 
+                if (valid.Value.Model.From is { } from)
+                {
+                    inputs = inputs.Append(Path.Combine(from, "config.json"));
+                }
+
                 string[] missing = [.. inputs.Where(p => !CanRead(artifacts.Resolve(p)))];
                 return missing.Length == 0
                     ? null

@@ -1,7 +1,7 @@
 namespace Platform.Worker.Engine.Data;
 
 /// <summary>
-/// Which sequences each step trains on: a function of the seed, the step and the size of the data alone, so every layout and
+/// Which sequences of one shard each step trains on: a function of the seed, the step and the size of the data alone, so every layout and
 /// every attempt sees the same batches. Each epoch is a permutation of its own; held-out sequences are in none.
 /// </summary>
 /// <remarks>Caches one epoch; used by one thread.</remarks>
@@ -49,10 +49,11 @@ public sealed class DataOrder
         return batch;
     }
 
-    private static bool IsHeldOut(int index, double fraction) => Math.Floor((index + 1) * fraction) > Math.Floor(index * fraction);
-
-    private int At(long position)
+    /// <summary>The sequence at a position of the run.</summary>
+    /// <param name="position">Position, from 0.</param>
+    public int At(long position)
     {
+        ArgumentOutOfRangeException.ThrowIfNegative(position);
         var epoch = position / _training.Length;
         if (epoch != _epoch)
         {
@@ -62,6 +63,8 @@ public sealed class DataOrder
 
         return _permutation[position % _training.Length];
     }
+
+    private static bool IsHeldOut(int index, double fraction) => Math.Floor((index + 1) * fraction) > Math.Floor(index * fraction);
 
     /// <summary>Fisher and Yates's shuffle with SplitMix64, so that the order does not depend on the runtime's own generator.</summary>
     private int[] Shuffle(long epoch)

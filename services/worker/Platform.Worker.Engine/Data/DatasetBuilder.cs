@@ -1,6 +1,3 @@
-using System.Runtime.InteropServices;
-using System.Security.Cryptography;
-using System.Text;
 using Platform.Core;
 using Platform.Core.Jobs;
 using Platform.Formats.Storage;
@@ -10,8 +7,9 @@ using Platform.Text.Training;
 namespace Platform.Worker.Engine.Data;
 
 /// <summary>
-/// Tokenises a job's text into the artifact store, once: the directory is named by the hash of the files' bytes and of how
-/// they are tokenised, and appears whole. A second job with the same data finds it there.
+/// Tokenises a job's data into the artifact store, once: the directory is named by the hash of the files' bytes and of how
+/// they are tokenised (<see cref="DatasetHash"/>), and appears whole. A second job with the same data finds it there, and jobs
+/// that make it at the same time do not disturb each other. Each source of a mixture becomes a shard of its own.
 /// </summary>
 public static class DatasetBuilder
 {
@@ -20,14 +18,9 @@ public static class DatasetBuilder
         "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n' }}{% endfor %}" +
         "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}";
 
-    private const string EndOfText = "<|endoftext|>";
-
-    // Changes when the same files would give other tokens.
-    private const string Recipe = "dataset-2";
-
     /// <summary>Makes the data set unless it is there.</summary>
     /// <param name="artifactRoot">Root of the artifact store.</param>
-    /// <param name="data">What to read, and how.</param>
+    /// <param name="data">What to read, and how; its tokenizer is named, not that of some model.</param>
     /// <param name="progress">Told the share that is done, [0, 1].</param>
     /// <param name="cancellationToken">Gives up; nothing is left behind.</param>
     /// <returns>The hash that names it; see <see cref="ArtifactLayout.Dataset"/>.</returns>
@@ -37,8 +30,8 @@ public static class DatasetBuilder
     {
         ArgumentNullException.ThrowIfNull(data);
         ArgumentNullException.ThrowIfNull(progress);
-        var files = SourceFiles.Find(data.Source);
-        var hash = HashOf(files, data, cancellationToken);
+        var sources = FindSources(data);
+        var hash = DatasetHash.Of(sources, data, cancellationToken);
         var final = Path.Combine(artifactRoot, ArtifactLayout.Dataset(hash));
         if (Dataset.Exists(final))
             return hash;
@@ -49,7 +42,7 @@ public static class DatasetBuilder
         Directory.CreateDirectory(temporary);
         try
         {
-            Write(temporary, files, data, progress, cancellationToken);
+            Write(temporary, sources, data, progress, cancellationToken);
             if (!Dataset.Exists(final))
                 Directory.Move(temporary, final);
         }
@@ -66,59 +59,87 @@ public static class DatasetBuilder
         return hash;
     }
 
+    private static List<DatasetSource> FindSources(DataSpec data) => data.Mixture.Count == 0
+        ? [new DatasetSource("", SourceFiles.Find(data.Source))]
+        : [.. data.Mixture.Select(entry => new DatasetSource(entry.Source, SourceFiles.Find([entry.Source])))];
+
     private static void Write(
-        string directory, IReadOnlyList<string> files, DataSpec data, Action<double> progress, CancellationToken cancellationToken)
+        string directory, List<DatasetSource> sources, DataSpec data, Action<double> progress, CancellationToken cancellationToken)
     {
         // Training a tokenizer takes about as long as using it.
         var trains = data.Tokenizer is TokenizerSpec.TrainBpe;
-        var tokenizer = Tokenizer(files, data, done => progress(done / 2), cancellationToken);
+        var tokenizer = Tokenizer(sources, data, done => progress(done / 2), cancellationToken);
         tokenizer.Save(directory);
         var bytes = TokenFile.TokenBytes(tokenizer.Tokenizer.VocabularySize);
-        long tokens = 0, documents = 0;
-        using (var output = DurableFile.Create(Path.Combine(directory, TokenFile.FileName)))
+        var chat = data.Format == "chat" ? new ChatEncoder(tokenizer) : null;
+        var reported = new ShareOfBytes(
+            sources.SelectMany(source => source.Files), share => progress(trains ? 0.5 + (share / 2) : share), cancellationToken);
+        var shards = new List<DatasetShard>();
+        foreach (var (name, files) in sources)
         {
-            var ids = new List<int>();
-            var end = tokenizer.Tokenizer.EndOfSequenceId;
-            for (var i = 0; i < files.Count; i++)
+            using var writer = new TokenWriter(directory, shards.Count, bytes, hasMask: chat is not null);
+            foreach (var file in files)
             {
-                foreach (var document in DocumentReader.Read(files[i], data.Format))
-                {
-                    cancellationToken.ThrowIfCancellationRequested();
-                    ids.Clear();
-                    tokenizer.Tokenizer.Encode(document, EncodeOptions.None, ids);
-                    if (ids.Count == 0)
-                        continue;
-                    if (end is { } id)
-                        ids.Add(id);
-                    RandomAccess.Write(output.Handle, Packed(ids, bytes), tokens * bytes);
-                    tokens += ids.Count;
-                    documents++;
-                }
-
-                var share = (i + 1.0) / files.Count;
-                progress(trains ? 0.5 + (share / 2) : share);
+                Encode(file, data, tokenizer, chat, writer, reported.Read);
+                reported.Finish(file);
             }
 
-            if (tokens < data.SequenceLength + 1L)
+            shards.Add(writer.Commit(name));
+            if (shards[^1].Tokens < data.SequenceLength + 1L)
                 throw new InputUnreadableException(
-                    $"data.source: the files hold {tokens} tokens; one sequence of {data.SequenceLength} needs {data.SequenceLength + 1}.");
-            output.Commit();
+                    $"data.source: {(name.Length == 0 ? "the files hold" : $"the files of {name} hold")} {shards[^1].Tokens} tokens; " +
+                    $"one sequence of {data.SequenceLength} needs {data.SequenceLength + 1}.");
         }
 
         DurableFile.WriteAllBytes(
             Path.Combine(directory, DatasetDescription.FileName),
-            Dataset.Describe(new(DatasetDescription.CurrentVersion, tokens, bytes, tokenizer.Tokenizer.VocabularySize, documents)));
+            Dataset.Describe(new(
+                DatasetDescription.CurrentVersion, bytes, tokenizer.Tokenizer.VocabularySize, shards, [.. (chat?.EndOfTurnIds ?? []).Order()])));
+    }
+
+    private static void Encode(
+        string file, DataSpec data, TokenizerDirectory directory, ChatEncoder? chat, TokenWriter writer, Action<long> position)
+    {
+        if (chat is not null)
+        {
+            foreach (var line in DocumentReader.Lines(file, position))
+                chat.Encode(line, writer);
+            return;
+        }
+
+        var tokenizer = directory.Tokenizer;
+        if (data.Format == "tokens")
+        {
+            TokenIdFiles.Copy(file, tokenizer.VocabularySize, writer, position);
+            return;
+        }
+
+        // A tokenizer that puts tokens around a text has its model know texts so.
+        var options = data.Tokenizer is TokenizerSpec.Directory ? EncodeOptions.AddSpecialTokens : EncodeOptions.None;
+        var ids = new List<int>();
+        foreach (var document in DocumentReader.Read(file, data.Format, position))
+        {
+            position(0);
+            ids.Clear();
+            if (document.Length == 0)
+                continue;
+            tokenizer.Encode(document, options, ids);
+            if (tokenizer.EndOfSequenceId is { } end && (ids.Count == 0 || ids[^1] != end))
+                ids.Add(end);
+            writer.Append(System.Runtime.InteropServices.CollectionsMarshal.AsSpan(ids), isLearnt: true);
+            writer.EndDocument();
+        }
     }
 
     private static TokenizerDirectory Tokenizer(
-        IReadOnlyList<string> files, DataSpec data, Action<double> progress, CancellationToken cancellationToken)
+        List<DatasetSource> sources, DataSpec data, Action<double> progress, CancellationToken cancellationToken)
     {
         switch (data.Tokenizer)
         {
             case TokenizerSpec.Bytes:
                 return TokenizerDirectory.ForOwn(ByteLevelBpeModel.Bytes(BpeTrainingOptions.DefaultSpecialTokens), ChatTemplate);
             case TokenizerSpec.TrainBpe bpe:
-                var texts = files.SelectMany(file => DocumentReader.Read(file, data.Format));
+                var texts = sources.SelectMany(source => source.Files).SelectMany(file => DocumentReader.Read(file, data.Format));
                 var report = new ShareOfMerges(progress);
                 try
                 {
@@ -145,69 +166,34 @@ public static class DatasetBuilder
         }
     }
 
-    private static string HashOf(IReadOnlyList<string> files, DataSpec data, CancellationToken cancellationToken)
-    {
-        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-        Text(Recipe);
-        Text(data.Format);
-        switch (data.Tokenizer)
-        {
-            case TokenizerSpec.Directory directory:
-                Text("directory");
-                foreach (var name in new[] { TokenizerJson.FileName, TokenizerConfig.FileName })
-                    Content(Path.Combine(directory.Path, name), isOptional: name == TokenizerConfig.FileName);
-                break;
-            case TokenizerSpec.TrainBpe bpe:
-                Text($"bpe {bpe.VocabSize}");
-                break;
-            default:
-                Text("bytes");
-                break;
-        }
-
-        foreach (var file in files)
-        {
-            cancellationToken.ThrowIfCancellationRequested();
-            Text(Path.GetExtension(file));
-            Content(file, isOptional: false);
-        }
-
-        return Convert.ToHexStringLower(hash.GetHashAndReset());
-
-        void Text(string text) => hash.AppendData([.. Encoding.UTF8.GetBytes(text), 0]);
-
-        void Content(string path, bool isOptional)
-        {
-            try
-            {
-                using var stream = File.OpenRead(path);
-                hash.AppendData(SHA256.HashData(stream));
-            }
-            catch (FileNotFoundException) when (isOptional)
-            {
-                Text("none");
-            }
-            catch (Exception refused) when (refused is IOException or UnauthorizedAccessException)
-            {
-                throw new InputUnreadableException($"{path} cannot be read: {refused.Message}", refused);
-            }
-        }
-    }
-
-    private static ReadOnlySpan<byte> Packed(List<int> ids, int tokenBytes)
-    {
-        if (tokenBytes == 4)
-            return MemoryMarshal.AsBytes(CollectionsMarshal.AsSpan(ids));
-        var narrow = new ushort[ids.Count];
-        for (var i = 0; i < narrow.Length; i++)
-            narrow[i] = checked((ushort)ids[i]);
-        return MemoryMarshal.AsBytes<ushort>(narrow);
-    }
-
     /// <summary>Passes a tokenizer's progress on where it is made; <see cref="Progress{T}"/> would do so later, elsewhere.</summary>
     private sealed class ShareOfMerges(Action<double> progress) : IProgress<BpeTrainingProgress>
     {
         public void Report(BpeTrainingProgress value) => progress(value.MergesWanted == 0 ? 0 : (double)value.Merges / value.MergesWanted);
+    }
 
+    /// <summary>Says, in steps of a hundredth at least, which share of all files' bytes has been read; stops when cancelled.</summary>
+    private sealed class ShareOfBytes(IEnumerable<string> files, Action<double> progress, CancellationToken cancellationToken)
+    {
+        private readonly double _all = Math.Max(1, files.Sum(file => new FileInfo(file).Length));
+        private double _finished;
+        private double _said;
+
+        public void Read(long position)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            var share = Math.Min(1, (_finished + position) / _all);
+            if (share < _said + 0.01)
+                return;
+            _said = share;
+            progress(share);
+        }
+
+        public void Finish(string file)
+        {
+            _finished += new FileInfo(file).Length;
+            _said = Math.Min(1, _finished / _all);
+            progress(_said);
+        }
     }
 }

@@ -1,25 +1,44 @@
 using System.Text;
 using System.Text.Json;
+using System.Text.Json.Nodes;
 
 namespace Platform.Worker.Engine.Data;
 
 /// <summary>Reads the documents of data files, in order.</summary>
 public static class DocumentReader
 {
+    private static readonly UTF8Encoding Strict = new(encoderShouldEmitUTF8Identifier: false, throwOnInvalidBytes: true);
+
     /// <summary>The documents of one file.</summary>
     /// <param name="path">The file.</param>
     /// <param name="format"><c>text</c>: the file is one document, or, if it is the XML reference documentation of a .NET
-    /// assembly, one per type. <c>jsonl</c>: each line is an object whose <c>text</c> is a document.</param>
+    /// assembly, one per type. <c>jsonl</c>: each line is an object whose <c>text</c> is a document. <c>chat</c>: each message of
+    /// a conversation by itself, for a tokenizer to be trained on.</param>
+    /// <param name="position">Told how many bytes of the file have been read.</param>
     /// <exception cref="InputUnreadableException">The file cannot be read or is not of the format.</exception>
-    public static IEnumerable<string> Read(string path, string format) => format switch
+    public static IEnumerable<string> Read(string path, string format, Action<long>? position = null) => format switch
     {
-        "jsonl" => JsonLines(path),
+        "jsonl" => Lines(path, position).Select(TextOf),
+        "chat" => Lines(path, position).SelectMany(line => ChatEncoder.MessagesOf(line).Select(ChatEncoder.ContentOf)),
         "text" when Path.GetExtension(path).Equals(".xml", StringComparison.OrdinalIgnoreCase) => Guard(path, () => ReferenceDocumentation.Read(path)),
-        "text" => Guard(path, () => [WholeText(path)]),
-        _ => throw new InputUnreadableException($"data.format: found '{format}'; text and jsonl are allowed."),
+        "text" => Guard(path, string[] () => [File.ReadAllText(path, Strict)]),
+        _ => throw new InputUnreadableException($"data.format: '{format}' holds no text."),
     };
 
-    private static IReadOnlyList<string> Guard(string path, Func<IReadOnlyList<string>> read)
+    /// <summary>Lines of a file of JSON lines, without blank ones.</summary>
+    /// <exception cref="InputUnreadableException">The file cannot be read.</exception>
+    internal static IEnumerable<JsonLine> Lines(string path, Action<long>? position)
+    {
+        using var reader = Guard(path, () => new StreamReader(path, Strict));
+        for (var number = 1; Guard(path, reader.ReadLine) is { } line; number++)
+        {
+            position?.Invoke(reader.BaseStream.Position);
+            if (!string.IsNullOrWhiteSpace(line))
+                yield return new JsonLine(path, number, line);
+        }
+    }
+
+    private static T Guard<T>(string path, Func<T> read)
     {
         try
         {
@@ -31,34 +50,33 @@ public static class DocumentReader
         }
     }
 
-    private static string WholeText(string path) =>
-        File.ReadAllText(path, new UTF8Encoding(encoderShouldEmitUTF8Identifier: false, throwOnInvalidBytes: true));
+    private static string TextOf(JsonLine line) =>
+        line.Parse()["text"] is JsonValue value && value.GetValueKind() == JsonValueKind.String
+            ? value.GetValue<string>()
+            : throw line.Refuse("expected an object with a string 'text'");
+}
 
-    private static IEnumerable<string> JsonLines(string path)
-    {
-        using var lines = Guard(path, () => [.. File.ReadLines(path)]).GetEnumerator();
-        for (var number = 1; lines.MoveNext(); number++)
-        {
-            if (string.IsNullOrWhiteSpace(lines.Current))
-                continue;
-            yield return TextOf(path, number, lines.Current);
-        }
-    }
-
-    private static string TextOf(string path, int number, string line)
+/// <summary>A line of a file of JSON lines.</summary>
+/// <param name="Path">The file.</param>
+/// <param name="Number">Number of the line, from 1.</param>
+/// <param name="Text">The line.</param>
+internal readonly record struct JsonLine(string Path, int Number, string Text)
+{
+    /// <summary>The object on the line.</summary>
+    /// <exception cref="InputUnreadableException">There is none.</exception>
+    public JsonObject Parse()
     {
         try
         {
-            using var document = JsonDocument.Parse(line);
-            if (document.RootElement.ValueKind == JsonValueKind.Object
-                && document.RootElement.TryGetProperty("text", out var text) && text.GetString() is { } value)
-                return value;
+            return JsonNode.Parse(Text) as JsonObject ?? throw Refuse("expected an object");
         }
-        catch (Exception refused) when (refused is JsonException or InvalidOperationException)
+        catch (Exception refused) when (refused is JsonException or ArgumentException)
         {
-            throw new InputUnreadableException($"{path}, line {number}: {refused.Message}", refused);
+            throw Refuse(refused.Message.TrimEnd('.'), refused);
         }
-
-        throw new InputUnreadableException($"{path}, line {number}: expected an object with a string 'text'.");
     }
+
+    /// <summary>Says what is wrong with the line, and where it is.</summary>
+    public InputUnreadableException Refuse(string problem, Exception? cause = null) =>
+        cause is null ? new($"{Path}:{Number}: {problem}.") : new($"{Path}:{Number}: {problem}.", cause);
 }

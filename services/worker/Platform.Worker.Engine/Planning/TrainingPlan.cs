@@ -2,6 +2,7 @@ using Platform.Core.Jobs;
 using Platform.Core.Models;
 using Platform.Core.Parallelism;
 using Platform.Core.Validation;
+using Platform.Torch.Models.Llama;
 using Platform.Torch.Parallel.Parameters;
 
 namespace Platform.Worker.Engine.Planning;
@@ -11,6 +12,9 @@ public sealed record TrainingPlan
 {
     /// <summary>Shape of the model.</summary>
     public required ModelConfig Model { get; init; }
+
+    /// <summary>Adapters to train in place of the model's weights; null to train those.</summary>
+    public LowRankAdapters? Adapters { get; init; }
 
     /// <summary>How ranks are arranged.</summary>
     public required DeviceMesh Mesh { get; init; }
@@ -41,19 +45,27 @@ public sealed record TrainingPlan
         return 2 * PipelineSchedules.MostInFlight(layout.Schedule, shape, 0);
     }
 
+    /// <summary>Weights that are trained, adapters included.</summary>
+    public long TrainedCount => Adapters?.FactorsOf(Model).Sum(factor => factor.ElementCount) ?? Model.ParameterCount;
+
     /// <summary>Resolves a job, or says everything that this engine cannot do about it.</summary>
     /// <param name="spec">The job.</param>
     /// <param name="vocabularySize">Tokens of its tokenizer.</param>
     /// <param name="endOfTextId">The tokenizer's end-of-text token, if it has one.</param>
-    public static Validated<TrainingPlan> Resolve(TrainingJobSpec spec, int vocabularySize, int? endOfTextId)
+    /// <param name="source">Shape of the model that is continued from; null to train the job's own shape from scratch.</param>
+    public static Validated<TrainingPlan> Resolve(TrainingJobSpec spec, int vocabularySize, int? endOfTextId, ModelConfig? source = null)
     {
         ArgumentNullException.ThrowIfNull(spec);
         var (model, layout, training) = (spec.Model, spec.Parallelism, spec.Training);
         var violations = new List<Violation>();
-        Reject(model.From is not null, "model.from", "Continuing from a model is not supported; give the model's shape.");
+        if (source is not null)
+            violations.AddRange(StartingPointRules.Check(spec, source));
         Reject(
-            model.Architecture is not ("llama" or "mistral" or "qwen2"), "model.architecture",
-            $"Training '{model.Architecture}' is not supported; use llama, mistral or qwen2.");
+            model.From is null && model.Architecture is not ("llama" or "mistral" or "qwen2" or "qwen3"), "model.architecture",
+            $"Training '{model.Architecture}' is not supported; use llama, mistral, qwen2 or qwen3.");
+        Reject(
+            (source?.VocabSize ?? model.VocabSize ?? vocabularySize) < vocabularySize, source is null ? "model.vocab_size" : "data.tokenizer",
+            $"The tokenizer has {vocabularySize} tokens, and the model {source?.VocabSize ?? model.VocabSize}; a model needs as many or more.");
         Reject(layout.Auto, "parallelism.auto", "The layout must be chosen before the job starts; give tensor, pipeline and data.");
         Reject(layout.ZeroStage is < 0 or > 3, "parallelism.zero_stage", $"Found {layout.ZeroStage}; from 0 to 3 is allowed.");
         Reject(
@@ -69,7 +81,7 @@ public sealed record TrainingPlan
         else if (model.From is null)
             CheckDivisions();
         Reject(
-            spec.Data.SequenceLength < 1 || spec.Data.SequenceLength > model.MaxPositionEmbeddings, "data.sequence_length",
+            model.From is null && (spec.Data.SequenceLength < 1 || spec.Data.SequenceLength > model.MaxPositionEmbeddings), "data.sequence_length",
             $"Found {spec.Data.SequenceLength}; from 1 to the model's max_position_embeddings, {model.MaxPositionEmbeddings}, is allowed.");
         Reject(
             spec.Data.EvalFraction is < 0 or > 0.5, "data.eval_fraction", $"Found {spec.Data.EvalFraction}; from 0 to 0.5 is allowed.");
@@ -80,7 +92,8 @@ public sealed record TrainingPlan
         {
             Spec = spec,
             Mesh = new DeviceMesh(layout.Tensor, layout.Pipeline, layout.Data),
-            Model = ConfigOf(model, vocabularySize, endOfTextId),
+            Model = source is null ? ConfigOf(model, vocabularySize, endOfTextId) : WithEnd(source, endOfTextId),
+            Adapters = spec.Lora is { } lora ? LowRankAdapters.Create(lora.Rank, lora.Alpha, lora.TargetModules) : null,
         });
 
         void Reject(bool isWrong, string field, string message)
@@ -130,12 +143,15 @@ public sealed record TrainingPlan
         }
     }
 
+    private static ModelConfig WithEnd(ModelConfig source, int? endOfTextId) =>
+        source.EosTokenIds.Count > 0 || endOfTextId is not { } id ? source : source with { EosTokenIds = [id] };
+
     private static int HeadDimOf(ModelSpec model) => model.HeadDim ?? model.HiddenSize / model.NumAttentionHeads;
 
     private static ModelConfig ConfigOf(ModelSpec model, int vocabularySize, int? endOfTextId) => new()
     {
         Architecture = model.Architecture,
-        VocabSize = vocabularySize,
+        VocabSize = model.VocabSize ?? vocabularySize,
         HiddenSize = model.HiddenSize,
         IntermediateSize = model.IntermediateSize,
         NumHiddenLayers = model.NumHiddenLayers,
@@ -147,6 +163,7 @@ public sealed record TrainingPlan
         RopeTheta = model.RopeTheta,
         TieWordEmbeddings = model.TieWordEmbeddings,
         AttentionBias = model.Architecture == "qwen2",
+        QkNorm = model.Architecture == "qwen3",
         EosTokenIds = endOfTextId is { } id ? [id] : [],
     };
 }

@@ -38,13 +38,11 @@ public sealed class DivergedException(int step, string reason) : Exception(reaso
 /// <summary>One rank's part of training: model, optimizer and data on one mesh. Used by one thread.</summary>
 public sealed class Trainer : IDisposable
 {
-    private const int MostEvaluatedSequences = 256;
     private const int AgreedFigures = 4;
 
     private readonly TrainingPlan _plan;
     private readonly ParallelGroups _groups;
-    private readonly TokenFile _tokens;
-    private readonly DataOrder _order;
+    private readonly TrainingData _data;
     private readonly IReadOnlyList<ParallelStage> _chunks;
     private readonly PipelineRunner _runner;
     private readonly DataParallelExchange _exchange;
@@ -54,19 +52,19 @@ public sealed class Trainer : IDisposable
     /// <summary>Allocates the rank's tensors; <see cref="Parameters"/> are zero until they are initialised or read.</summary>
     /// <param name="plan">What to train.</param>
     /// <param name="groups">The rank's groups.</param>
-    /// <param name="tokens">The data.</param>
+    /// <param name="shards">The data: one shard, or one per source of the job's mixture.</param>
     /// <param name="recorder">Takes where the time goes; null for nobody.</param>
     /// <param name="device">Where to compute; null for the CPU.</param>
     /// <exception cref="InputUnreadableException">The data are too short.</exception>
-    public Trainer(TrainingPlan plan, ParallelGroups groups, TokenFile tokens, StepRecorder? recorder = null, TorchSharp.torch.Device? device = null)
+    public Trainer(
+        TrainingPlan plan, ParallelGroups groups, IReadOnlyList<TokenFile> shards, StepRecorder? recorder = null, TorchSharp.torch.Device? device = null)
     {
         ArgumentNullException.ThrowIfNull(plan);
         ArgumentNullException.ThrowIfNull(groups);
-        ArgumentNullException.ThrowIfNull(tokens);
-        (_plan, _groups, _tokens) = (plan, groups, tokens);
+        (_plan, _groups) = (plan, groups);
         _recorder = recorder ?? new StepRecorder(1);
         var spec = plan.Spec;
-        _order = OrderOf(spec, tokens);
+        _data = new TrainingData(spec, shards);
         var types = spec.Training.Precision switch
         {
             Precision.BFloat16 => TrainingTypes.BFloat16,
@@ -75,7 +73,7 @@ public sealed class Trainer : IDisposable
             _ => throw new ArgumentOutOfRangeException(nameof(plan)),
         };
         Parameters = new ParameterStore(
-            StageLayout.Create(plan.Model, plan.Mesh, groups.Coordinate, plan.Layout),
+            StageLayout.Create(plan.Model, plan.Mesh, groups.Coordinate, plan.Layout, plan.Adapters),
             new ParameterStorage(types, (ZeroStage)spec.Parallelism.ZeroStage, spec.Optimizer.Muon is not null, device));
         _exchange = new DataParallelExchange(groups, Parameters) { Recorder = _recorder };
         _chunks = ParallelStage.CreateAll(groups, Parameters, spec.Data.SequenceLength, spec.Training.ActivationCheckpointing switch
@@ -100,7 +98,7 @@ public sealed class Trainer : IDisposable
     public LossGuardState Guard { get; set; } = LossGuardState.Start;
 
     /// <summary>Whether there are held-out sequences to evaluate.</summary>
-    public bool CanEvaluate => _order.HeldOut.Count > 0;
+    public bool CanEvaluate => _data.HeldOut.Count > 0;
 
     /// <summary>Takes one step; every rank of the mesh calls this with the same step.</summary>
     /// <param name="step">Step, from 1.</param>
@@ -125,10 +123,11 @@ public sealed class Trainer : IDisposable
     {
         var training = _plan.Spec.Training;
         var micro = _plan.Spec.Parallelism.MicroBatchSize;
-        var batch = _order.GlobalBatch(step);
+        var batch = _data.GlobalBatch(step);
+        var counted = Math.Max(1, _data.Counted(batch));
         var mine = batch.AsSpan(_groups.Coordinate.Data * (batch.Length / _plan.Mesh.Data), batch.Length / _plan.Mesh.Data).ToArray();
         _exchange.BeginStep(_plan.MicroBatches);
-        var lossSum = _runner.Train(_plan.MicroBatches, micro, i => Load(mine.AsSpan(i * micro, micro)), 1.0 / _plan.TokensPerStep);
+        var lossSum = _runner.Train(_plan.MicroBatches, micro, i => _data.Load(mine.AsSpan(i * micro, micro), Parameters.Device), 1.0 / counted);
         _exchange.FinishGradients();
 
         Span<double> sums = stackalloc double[AgreedFigures + StepParts.Count];
@@ -136,7 +135,7 @@ public sealed class Trainer : IDisposable
         (sums[2], sums[3]) = (stops ? 1 : 0, stopsWithCheckpoint ? 1 : 0);
         _recorder.TakePeriod(sums[AgreedFigures..]);
         _groups.World.AllReduceSum(sums);
-        var (loss, norm) = (sums[0] / _plan.TokensPerStep, Math.Sqrt(sums[1]));
+        var (loss, norm) = (sums[0] / counted, Math.Sqrt(sums[1]));
         (var verdict, Guard) = LossGuard.Judge(training.LossGuard, Guard, step, loss, norm);
         if (verdict is StepVerdict.Stopped stopped)
             throw new DivergedException(step, stopped.Reason);
@@ -157,10 +156,10 @@ public sealed class Trainer : IDisposable
         };
     }
 
-    /// <summary>Mean cross-entropy per token over held-out sequences (at most 256), in nats; every rank calls this.</summary>
+    /// <summary>Mean cross-entropy per token that counts over the held-out sequences, in nats; every rank calls this.</summary>
     public double Evaluate()
     {
-        var chosen = _order.HeldOut.Take(MostEvaluatedSequences).ToArray();
+        var chosen = _data.HeldOut.ToArray();
         var micro = _plan.Spec.Parallelism.MicroBatchSize;
         var perRound = micro * _plan.Mesh.Data;
         double sum = 0;
@@ -168,14 +167,14 @@ public sealed class Trainer : IDisposable
         {
             // A round that is not full repeats the last sequence and leaves it out of the sum.
             var indices = Enumerable.Range(first + (_groups.Coordinate.Data * micro), micro).ToArray();
-            var losses = _runner.Evaluate(() => Load([.. indices.Select(i => chosen[Math.Min(i, chosen.Length - 1)])]));
+            var losses = _runner.Evaluate(() => _data.Load([.. indices.Select(i => chosen[Math.Min(i, chosen.Length - 1)])], Parameters.Device));
             for (var i = 0; i < losses.Length; i++)
                 sum += indices[i] < chosen.Length && _groups.Coordinate.Tensor == 0 ? losses[i] : 0;
         }
 
         Span<double> total = [sum];
         _groups.World.AllReduceSum(total);
-        return total[0] / ((double)chosen.Length * _plan.Spec.Data.SequenceLength);
+        return total[0] / Math.Max(1, _data.Counted(chosen));
     }
 
     /// <inheritdoc/>
@@ -191,28 +190,5 @@ public sealed class Trainer : IDisposable
     {
         using var span = _recorder.Begin(StepPart.Optimizer, "norm");
         return _exchange.SquaredNormShare();
-    }
-
-    private static DataOrder OrderOf(TrainingJobSpec spec, TokenFile tokens)
-    {
-        try
-        {
-            return new DataOrder(
-                spec.Training.Seed, tokens.Sequences(spec.Data.SequenceLength), spec.Data.EvalFraction, spec.Training.GlobalBatchSize);
-        }
-        catch (ArgumentException refused)
-        {
-            throw new InputUnreadableException(
-                $"data.source: {tokens.Count} tokens are too few for sequences of {spec.Data.SequenceLength}.", refused);
-        }
-    }
-
-    private MicroBatch Load(ReadOnlySpan<int> sequences)
-    {
-        var length = _plan.Spec.Data.SequenceLength;
-        var (tokens, targets) = (new long[sequences.Length * length], new long[sequences.Length * length]);
-        for (var i = 0; i < sequences.Length; i++)
-            _tokens.Read(sequences[i], tokens.AsSpan(i * length, length), targets.AsSpan(i * length, length));
-        return MicroBatch.Create(tokens, targets, sequences.Length, Parameters.Device);
     }
 }

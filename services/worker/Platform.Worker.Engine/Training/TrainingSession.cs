@@ -5,12 +5,8 @@ using Platform.Core.Gangs;
 using Platform.Core.Jobs;
 using Platform.Core.Parallelism;
 using Platform.Core.Validation;
-using Platform.Formats.Checkpoints;
-using Platform.Formats.HuggingFace;
-using Platform.Torch;
 using Platform.Torch.Collectives;
 using Platform.Torch.Parallel;
-using Platform.Torch.Parallel.Checkpoints;
 using Platform.Torch.Timelines;
 using Platform.Worker.Engine.Checkpoints;
 using Platform.Worker.Engine.Data;
@@ -78,17 +74,19 @@ public sealed class TrainingSession
     public TrainingOutcome Run()
     {
         var layout = _spec.Parallelism;
+        var start = StartingPoint.Open(_spec, _launch.ArtifactRoot);
         using var gauge = new RankGauge(OwnsProcess && _spec.Resources.Device == "cpu");
         using var world = new RecordingWorld(_world, gauge.Recorder);
-        using var groups = ParallelGroups.Create(world, new DeviceMesh(layout.Tensor, layout.Pipeline, layout.Data), _spec.Model.TieWordEmbeddings);
+        using var groups = ParallelGroups.Create(
+            world, new DeviceMesh(layout.Tensor, layout.Pipeline, layout.Data), start?.Config.Model.TieWordEmbeddings ?? _spec.Model.TieWordEmbeddings);
 
-        using var dataset = Prepare(groups);
+        using var dataset = Prepare(groups, start?.WithTokenizer(_spec.Data) ?? _spec.Data);
         if (dataset is null)
             return TrainingOutcome.Stopped;
-        var plan = Resolve(dataset);
-        using var trainer = new Trainer(plan, groups, dataset.Tokens, gauge.Recorder, Device);
+        var plan = Resolve(dataset, start);
+        using var trainer = new Trainer(plan, groups, dataset.Shards, gauge.Recorder, Device);
         using var saver = new CheckpointSaver(_launch, plan, groups, _host, _logger);
-        var (done, loss) = Begin(trainer, saver);
+        var (done, loss) = Begin(trainer, saver, start);
 
         if (done < _spec.Training.Steps)
         {
@@ -107,30 +105,33 @@ public sealed class TrainingSession
 
         var saved = saver.Saved ?? throw new InvalidOperationException("A run ends with a checkpoint.");
         WorldWait.Until(groups.World, _launch.Rank != 0 ? Task.CompletedTask : Task.Factory.StartNew(
-            () => Export(plan, dataset, saved, loss), CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default));
+            () => Export(new ModelExport(_launch, plan, start, dataset), saved, loss), CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default));
         return TrainingOutcome.Finished;
     }
 
-    private Dataset? Prepare(ParallelGroups groups)
+    private Dataset? Prepare(ParallelGroups groups, DataSpec data)
     {
         using var span = RankTelemetry.Source.StartActivity("prepare-data");
         _host.Progress("tokenizing", null);
         var hash = DatasetAgreement.Reach(
             groups.World,
-            cancel => DatasetBuilder.Build(_launch.ArtifactRoot, _spec.Data, share => _host.Progress("tokenizing", share), cancel),
+            cancel => DatasetBuilder.Build(_launch.ArtifactRoot, data, TokenizingProgress.Of(_host, _logger), cancel),
             _host.StopRequested);
         return hash is null ? null : Dataset.Open(Path.Combine(_launch.ArtifactRoot, ArtifactLayout.Dataset(hash)));
     }
 
-    private TrainingPlan Resolve(Dataset dataset)
+    private TrainingPlan Resolve(Dataset dataset, StartingPoint? start)
     {
+        start?.CheckTokenizer(dataset.Tokenizer);
         var tokenizer = dataset.Tokenizer.Tokenizer;
-        var plan = TrainingPlan.Resolve(_spec, tokenizer.VocabularySize, tokenizer.EndOfSequenceId) switch
+        var plan = TrainingPlan.Resolve(_spec, tokenizer.VocabularySize, tokenizer.EndOfSequenceId, start?.Config.Model) switch
         {
             Validated<TrainingPlan>.Valid valid => valid.Value,
             Validated<TrainingPlan>.Invalid invalid => throw new PlanRefusedException(invalid.Violations),
             _ => throw new InvalidOperationException("A plan is valid or not."),
         };
+        if (_launch.Rank == 0 && start is not null)
+            RankLog.Continued(_logger, start.Directory, plan.TrainedCount, plan.Model.ParameterCount);
         if (_launch.Rank == 0)
             RankLog.Planned(
                 _logger, plan.Model.ParameterCount, plan.Mesh.Tensor, plan.Mesh.Pipeline, plan.Mesh.Data, dataset.Description.Tokens,
@@ -138,14 +139,17 @@ public sealed class TrainingSession
         return plan;
     }
 
-    private (int Step, double Loss) Begin(Trainer trainer, CheckpointSaver saver)
+    private (int Step, double Loss) Begin(Trainer trainer, CheckpointSaver saver, StartingPoint? start)
     {
         _host.Progress("preparing", null);
-        if (_launch.ResumeFrom is not { } checkpoint)
-        {
+
+        // A checkpoint of adapters has no frozen weights.
+        if (start is not null && (_launch.ResumeFrom is null || _spec.Lora is not null))
+            start.Load(trainer.Parameters, _spec.Training.Seed);
+        else if (_launch.ResumeFrom is null)
             trainer.Parameters.Initialise(_spec.Training.Seed);
+        if (_launch.ResumeFrom is not { } checkpoint)
             return (0, double.NaN);
-        }
 
         using var span = RankTelemetry.Source.StartActivity("resume");
         var (step, loss) = Resume(trainer, saver, checkpoint);
@@ -218,7 +222,7 @@ public sealed class TrainingSession
         _host.Point(point);
         RankLog.Step(_logger, point.Step, steps, point.Loss, point.GradNorm, point.LearningRate, point.TokensPerSecond);
         if (point.EvalLoss is { } held)
-            RankLog.Evaluated(_logger, point.Step, held);
+            RankLog.Evaluated(_logger, point.Step, held, Math.Exp(held));
     }
 
     private static double Evaluate(Trainer trainer, RankGauge gauge)
@@ -237,35 +241,11 @@ public sealed class TrainingSession
         saver.Begin(trainer.Parameters, step, loss, trainer.Guard);
     }
 
-    private void Export(TrainingPlan plan, Dataset dataset, string checkpoint, double loss)
+    private void Export(ModelExport export, string checkpoint, double loss)
     {
         using var span = RankTelemetry.Source.StartActivity("export");
         _host.Progress("exporting", null);
-        var directory = ArtifactLayout.FinalModel(_launch.Gang, _launch.Attempt);
-        var path = Path.Combine(_launch.ArtifactRoot, directory);
-        Directory.CreateDirectory(path);
-        var tokenizer = dataset.Tokenizer with
-        {
-            Config = dataset.Tokenizer.Config with { ModelMaxLength = plan.Model.MaxPositionEmbeddings },
-        };
-        tokenizer.Save(path);
-        var type = (_spec.Training.Precision == Precision.BFloat16 ? Precision.BFloat16 : Precision.Float32).ToScalarType();
-        var generation = new GenerationConfig
-        {
-            BosTokenId = plan.Model.BosTokenId,
-            EosTokenIds = plan.Model.EosTokenIds,
-            PadTokenId = plan.Model.EosTokenIds.Count > 0 ? plan.Model.EosTokenIds[0] : null,
-        };
-        try
-        {
-            using var reader = CheckpointReader.Open(Path.Combine(_launch.ArtifactRoot, checkpoint), CheckpointVerification.Structure);
-            CheckpointExport.Write(reader, plan.Model, type, generation, path);
-        }
-        catch (Formats.ModelFormatException damage)
-        {
-            throw new CheckpointUnreadableException(checkpoint, damage);
-        }
-
+        var directory = export.Write(checkpoint);
         var name = _spec.Output.RegisterAs ?? _spec.Name;
         _host.RegisterModel(name, directory, loss);
         RankLog.Exported(_logger, name, directory);
