@@ -61,15 +61,21 @@ public sealed class GenerationTests
 
         await using var busy = await StartAsync(options);
         var before = Counter(await busy.MetricsAsync(), "platform_serving_num_preemptions_total");
-        var together = await Task.WhenAll(requests.Select(busy.GenerateAsync));
-        for (var i = 0; i < requests.Count; i++)
+        var preempted = false;
+        // Whether streams of a few milliseconds meet in the engine is up to the machine, so they get several chances.
+        for (var attempt = 0; attempt < 50 && !preempted; attempt++)
         {
-            Assert.Equal(alone[i].Only, together[i].Only);
-            Assert.Equal(alone[i].Text, together[i].Text);
+            var together = await Task.WhenAll(requests.Select(busy.GenerateAsync));
+            for (var i = 0; i < requests.Count; i++)
+            {
+                Assert.Equal(alone[i].Only, together[i].Only);
+                Assert.Equal(alone[i].Text, together[i].Text);
+            }
+
+            preempted = name != "preempted" || Counter(await busy.MetricsAsync(), "platform_serving_num_preemptions_total") > before;
         }
 
-        if (name == "preempted")
-            Assert.True(Counter(await busy.MetricsAsync(), "platform_serving_num_preemptions_total") > before, "Nothing was preempted.");
+        Assert.True(preempted, "Nothing was preempted.");
         Assert.True(alone.Select(output => output.Text).Distinct().Count() > 10, "The streams are too alike to show anything.");
     }
 
@@ -150,16 +156,17 @@ public sealed class GenerationTests
     }
 
     [Fact]
-    public async Task A_client_that_leaves_frees_its_blocks()
+    public async Task Clients_that_leave_free_their_blocks()
     {
-        await using var replica = await StartAsync();
-        using (var call = replica.Client.Generate(Request(Prompt(10, 1), new SamplingParams { MaxTokens = 149, IgnoreEos = true }), cancellationToken: Cancel))
-        {
-            await call.ResponseStream.MoveNext(Cancel);
-            await replica.WaitAsync(state => state.Running == 1 && state.KvBlocksFree < state.KvBlocksTotal);
-        }
-
-        await replica.WaitAsync(state => state.Running == 0 && state.KvBlocksFree == state.KvBlocksTotal);
+        await using var replica = await StartAsync("--max-num-seqs", "1", "--max-queued-requests", "200");
+        // One after the other these take a second or so: not all of them have ended when their clients leave.
+        var calls = Enumerable.Range(0, 60)
+            .Select(i => replica.Client.Generate(Request(Prompt(10, i), new SamplingParams { MaxTokens = 149, IgnoreEos = true }), cancellationToken: Cancel))
+            .ToList();
+        await replica.WaitAsync(state => state.Running == 1 && state.Waiting > 0 && state.KvBlocksFree < state.KvBlocksTotal);
+        calls.ForEach(call => call.Dispose());
+        await replica.WaitAsync(state => state.Running + state.Waiting == 0 && state.KvBlocksFree == state.KvBlocksTotal);
+        Assert.True(Counter(await replica.MetricsAsync(), "platform_serving_request_success_total", "cancelled") > 0);
     }
 
     [Fact]

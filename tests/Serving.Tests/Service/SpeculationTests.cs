@@ -14,7 +14,11 @@ public sealed class SpeculationTests
             var phrase = Prompt(5, i);
             requests.Add(Request([.. phrase, .. phrase, .. phrase], new SamplingParams
             {
-                Temperature = i % 2 == 0 ? 0 : 0.3, Seed = i, MaxTokens = 60, RepetitionPenalty = i % 3 == 0 ? 1.1 : 1, FrequencyPenalty = i % 5 == 0 ? 0.5 : 0,
+                Temperature = i % 2 == 0 ? 0 : 0.3,
+                Seed = i,
+                MaxTokens = 60,
+                RepetitionPenalty = i % 3 == 0 ? 1.1 : 1,
+                FrequencyPenalty = i % 5 == 0 ? 0.5 : 0,
             }));
         }
 
