@@ -129,7 +129,7 @@ public static class RankProgram
             var options = new CollectiveOptions
             {
                 SharedMemoryDirectory = launch.SharedMemoryDirectory,
-                PendingMessagesPerEdge = TrainingPlan.MostMessagesUnderWay(spec),
+                PendingMessagesPerEdge = TrainingPlan.MostMessagesUnderWay(ElasticWidth.Of(spec, launch.WorldSize)),
             };
             var host = HostCollectives.Connect(
                 listener, launch.Rank, [.. peers.Select(peer => new RankEndpoint(peer.Rank, peer.Node, peer.Host, peer.Port))], launch.Token,

@@ -21,6 +21,16 @@ public sealed class ElasticSpecTests
     }
 
     [Fact]
+    public void An_interleaved_job_keeps_to_widths_that_give_each_stage_its_micro_batches()
+    {
+        var job = JobInputs.Accepted(JobInputs.With(
+            ("parallelism", """{"pipeline":2,"data":4,"schedule":"interleaved","virtual_stages":2}"""),
+            ("training.global_batch_size", "24"), ("resources.elastic", """{"min_data":1,"max_data":8}""")));
+
+        Assert.Equal([6, 4, 3, 2, 1], ElasticSpec.WidthsOf(job));
+    }
+
+    [Fact]
     public void A_job_that_is_not_elastic_has_one_width()
     {
         var job = JobInputs.Accepted(JobInputs.With());
