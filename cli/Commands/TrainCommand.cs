@@ -18,7 +18,7 @@ internal static class TrainCommand
         var dryRun = new Option<bool>("--dry-run") { Description = "Check the file, and with the server whether it fits the cluster, but create nothing." };
         var command = new ExampledCommand(
             "train",
-            "Submit a training job.",
+            "Submit a job: a TrainingJob, or a CommandJob that runs a program of your own.",
             "platform train job.yaml --watch",
             "platform train job.yaml --set training.steps=50 --set parallelism.tensor=2",
             "platform train job.yaml --dry-run")

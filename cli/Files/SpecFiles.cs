@@ -17,6 +17,12 @@ internal static class SpecFiles
     /// <exception cref="CommandException">Something is wrong with the file; the message lists everything.</exception>
     public static ProtoJobSpec ReadJob(SpecFile file, Terminal terminal, bool isLocal)
     {
+        if (CommandJobReader.IsCommandJob(file.Root))
+        {
+            var command = Accept(file, CommandJobReader.Read(file.Root), []);
+            return Google.Protobuf.JsonParser.Default.Parse<ProtoJobSpec>(CommandJobReader.ToJson(command).ToJsonString());
+        }
+
         var missing = new DataPaths(file, terminal).Resolve(isLocal);
         var job = Accept(file, JobSpecReader.Read(file.Root), missing);
         return Google.Protobuf.JsonParser.Default.Parse<ProtoJobSpec>(JobSpecWriter.ToJson(job).ToJsonString());

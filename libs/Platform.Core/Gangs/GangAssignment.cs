@@ -8,6 +8,9 @@ public enum WorkloadKind
 
     /// <summary>A replica of a deployment.</summary>
     Serving,
+
+    /// <summary>Ranks that run a program of their author's.</summary>
+    Command,
 }
 
 /// <summary>What the scheduler wants of a member.</summary>

@@ -14,8 +14,6 @@ public static class JobSpecReader
     /// <summary>The <c>kind</c> of a training job.</summary>
     public const string TrainingJob = "TrainingJob";
 
-    private const string CommandJob = "CommandJob";
-
     /// <summary>
     /// Reads a job. Numbers may be written as strings, sizes with units, a single source without a list; a tokenizer
     /// as <c>{train: bpe, vocab_size}</c>, as <c>byte</c>, or as a directory.
@@ -48,8 +46,8 @@ public static class JobSpecReader
     {
         switch (SpecScalar.Text(root.Take("kind")))
         {
-            case CommandJob:
-                root.Refuse("kind", UnavailableFeatures.CommandJob);
+            case CommandJobReader.CommandJob:
+                root.Refuse("kind", "This is a CommandJob, which trains nothing that could be planned; expected TrainingJob.");
                 return false;
             case DeploymentSpecReader.Deployment:
                 root.Refuse("kind", "This is a Deployment, not a job; expected TrainingJob. Deployments go to the deploy command.");

@@ -11,9 +11,6 @@ internal static class UnavailableFeatures
 {
     private sealed record Feature(string Field, Func<JsonNode, bool> IsUsed, string Message);
 
-    /// <summary>The sentence for a job of kind CommandJob.</summary>
-    public const string CommandJob = "Gangs that run a program of their own are not available yet; use TrainingJob.";
-
     private static readonly Feature[] OfJobs =
     [
         new("resources.spot", Is("allowed"), "Spot nodes are not available yet; use forbidden or remove the key."),

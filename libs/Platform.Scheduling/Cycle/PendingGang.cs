@@ -55,6 +55,18 @@ public sealed record GangShape
         PipelineTopology = spec.Resources.PipelineTopology,
     };
 
+    /// <summary>The shape of a gang that runs a program: its ranks are one group.</summary>
+    public static GangShape Of(CommandJobSpec spec) => new()
+    {
+        Mesh = new DeviceMesh(1, 1, spec.Ranks),
+        DeviceKind = spec.Resources.Device,
+        DevicesPerRank = spec.DevicesPerRank,
+        DeviceMilli = spec.Resources.DeviceMilli,
+        DeviceMemoryBytes = spec.Resources.DeviceMemoryBytes,
+        MemoryBytes = spec.Resources.MemoryBytes,
+        DataTopology = spec.Resources.DataTopology,
+    };
+
     /// <summary>The shape of one replica of a deployment: one rank for each member of its tensor group.</summary>
     public static GangShape Of(DeploymentSpec spec) => new()
     {

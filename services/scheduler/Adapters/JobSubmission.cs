@@ -24,6 +24,43 @@ internal sealed record CheckedJob(TrainingJobSpec Written, TrainingJobSpec Workl
 /// <summary>Reads and checks what someone wants to run.</summary>
 internal sealed class JobSubmission(IDbContextFactory<SchedulerDbContext> factory, ControlView view, SchedulerOptions options, ArtifactOptions artifacts, JobPlanning planning)
 {
+    /// <summary>Reads a job that runs a program; throws everything that is wrong with it at once, or why no cluster could hold it.</summary>
+    public CommandJobSpec CheckCommand(JobSpec spec, string requestId)
+    {
+        var violations = Requests.RequestId(requestId).ToList();
+        if (CommandJobReader.Read(JobMessages.JsonOf(spec)) is not Validated<CommandJobSpec>.Valid { Value: var job })
+        {
+            var invalid = (Validated<CommandJobSpec>.Invalid)CommandJobReader.Read(JobMessages.JsonOf(spec));
+            throw new InvalidRequestException([.. invalid.Violations.Select(violation => violation with { Field = $"spec.{violation.Field}" }), .. violations]);
+        }
+
+        if (violations.Count > 0)
+        {
+            throw new InvalidRequestException(violations);
+        }
+
+        RequireFeasible(GangShape.Of(job), "");
+        return job;
+    }
+
+    /// <summary>The gang of a job that runs a program.</summary>
+    public static GangState GangOf(string id, string project, CommandJobSpec job, string? traceParent, DateTimeOffset now) => new()
+    {
+        Gang = $"jobs/{id}",
+        Project = project,
+        Kind = WorkloadKind.Command,
+        Workload = CommandJobReader.ToJson(job).ToJsonString(),
+        Shape = GangShape.Of(job),
+        Queue = job.Queue,
+        Priority = job.Priority,
+        ExpectedRuntime = job.Resources.ExpectedRuntimeSeconds is { } seconds ? TimeSpan.FromSeconds(seconds) : null,
+        MaxRestarts = job.Retries.MaxRestarts,
+        SubmittedAt = now,
+        StageSince = now,
+        StageReason = "Waits for devices.",
+        TraceParent = traceParent,
+    };
+
     /// <summary>Reads a job; throws everything that is wrong with it at once, or why no cluster could hold it.</summary>
     public async Task<CheckedJob> CheckAsync(string project, JobSpec? spec, string requestId, bool mustFit, CancellationToken cancellationToken)
     {

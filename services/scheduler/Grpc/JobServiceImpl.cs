@@ -31,14 +31,12 @@ internal sealed class JobServiceImpl(
             return (await jobs.GetAsync(project, earlier, context.CancellationToken)).Job;
         }
 
-        var job = await submission.CheckAsync(project, request.Spec, request.RequestId, mustFit: true, context.CancellationToken);
-        string spec = JobSpecWriter.ToJson(job.Written).ToJsonString();
+        var (name, spec, predicted, gangOf) = await ReadAsync(project, request, context.CancellationToken);
         if (request.ValidateOnly)
         {
             return new Job { Spec = JobMessages.Parse<JobSpec>(spec), State = JobState.Unspecified };
         }
 
-        string? predicted = planning.Plan(job.Workload, null, null) is { } plan ? PlanJson.Figures(plan).ToJsonString() : null;
         string? trace = TraceContext.Current;
         string id = await loop.RunAsync(
             async control =>
@@ -48,7 +46,7 @@ internal sealed class JobServiceImpl(
                     return known;
                 }
 
-                string created = JobIds.New(job.Written.Name);
+                string created = JobIds.New(name);
                 long now = control.Now.ToUnixTimeMilliseconds();
                 control.Add(new JobRow
                 {
@@ -66,7 +64,7 @@ internal sealed class JobServiceImpl(
                     control.Created[request.RequestId] = created;
                 }
 
-                control.Plane.Submit(JobSubmission.GangOf(created, project, job, trace, control.Now));
+                control.Plane.Submit(gangOf(created, trace, control.Now));
                 return created;
             },
             context.CancellationToken);
@@ -235,6 +233,21 @@ internal sealed class JobServiceImpl(
         }
 
         return response;
+    }
+
+    /// <summary>Reads and checks either kind of job: its name, its canonical form, what is predicted of it, and how its gang is made.</summary>
+    private async Task<(string Name, string Spec, string? Predicted, Func<string, string?, DateTimeOffset, GangState> GangOf)> ReadAsync(
+        string project, CreateJobRequest request, CancellationToken cancellationToken)
+    {
+        if (request.Spec is { Kind: CommandJobReader.CommandJob } spec)
+        {
+            var command = submission.CheckCommand(spec, request.RequestId);
+            return (command.Name, CommandJobReader.ToJson(command).ToJsonString(), null, (id, trace, now) => JobSubmission.GangOf(id, project, command, trace, now));
+        }
+
+        var job = await submission.CheckAsync(project, request.Spec, request.RequestId, mustFit: true, cancellationToken);
+        string? predicted = planning.Plan(job.Workload, null, null) is { } plan ? PlanJson.Figures(plan).ToJsonString() : null;
+        return (job.Written.Name, JobSpecWriter.ToJson(job.Written).ToJsonString(), predicted, (id, trace, now) => JobSubmission.GangOf(id, project, job, trace, now));
     }
 
     private static bool IsOver(GangStage stage) => stage is GangStage.Succeeded or GangStage.Failed or GangStage.Cancelled;

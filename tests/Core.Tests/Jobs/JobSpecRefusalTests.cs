@@ -107,7 +107,6 @@ public sealed class JobSpecRefusalTests
     }
 
     [Theory]
-    [InlineData("kind", "\"CommandJob\"")]
     [InlineData("resources.spot", "\"allowed\"")]
     [InlineData("output.deploy.scaling_config.device", "\"cuda\"")]
     public void Says_that_a_feature_is_not_available_yet(string field, string value)

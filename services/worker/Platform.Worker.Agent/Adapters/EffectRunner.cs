@@ -1,8 +1,11 @@
 using System.ComponentModel;
 using System.Diagnostics;
+using System.Text.Json.Nodes;
 using Microsoft.Extensions.Logging;
 using Platform.Core.Cluster;
 using Platform.Core.Gangs;
+using Platform.Core.Jobs;
+using Platform.Core.Validation;
 using Platform.Hosting.Artifacts;
 using Platform.Hosting.Ranks;
 using Platform.Hosting.Telemetry;
@@ -38,9 +41,8 @@ internal sealed partial class EffectRunner(
                 _ = PreflightAsync(run.Assignment);
                 break;
             case AgentEffect.OpenRendezvous open:
-                rendezvous.Open(open.Assignment);
                 await events.PostAsync(
-                    new AgentEvent.RendezvousOpened(AttemptKey.Of(open.Assignment), address.Value), CancellationToken.None);
+                    new AgentEvent.RendezvousOpened(AttemptKey.Of(open.Assignment), MeetingPlace(open.Assignment)), CancellationToken.None);
                 break;
             case AgentEffect.StartRank start:
                 await StartAsync(start.Assignment, start.Placement);
@@ -101,11 +103,9 @@ internal sealed partial class EffectRunner(
             var rank = new RunningRank(placement.Rank, log, clock.Now);
             attempt.Ranks[placement.Rank] = rank;
             string launch = directory.WriteLaunch(Launch(attempt, placement, span?.Id ?? assignment.TraceParent));
-            string[] command = assignment.Kind == WorkloadKind.Serving
-                ? [.. options.ServingCommand, "--launch", launch]
-                : [.. options.WorkerCommand, "rank", "--launch", launch];
+            var (command, environment) = ProgramOf(assignment, placement, launch);
             rank.ProcessId = await starter.StartAsync(
-                new ProcessOrder(command, log, Environment(assignment.Kind, placement)), exitCode => ExitedAsync(key, rank, exitCode));
+                new ProcessOrder(command, log, environment), exitCode => ExitedAsync(key, rank, exitCode));
             await events.PostAsync(new AgentEvent.RankStarted(key, placement.Rank, rank.ProcessId), CancellationToken.None);
         }
         catch (Exception exception) when (exception is Win32Exception or IOException or UnauthorizedAccessException)
@@ -115,6 +115,47 @@ internal sealed partial class EffectRunner(
                 new AgentEvent.RankStartFailed(
                     key, placement.Rank, $"Rank {placement.Rank} could not be started on node {options.Node}: {exception.Message}"),
                 CancellationToken.None);
+        }
+    }
+
+    /// <summary>Where an attempt's ranks meet: at this agent, or for a program of its own at a port that is free now, as torchrun does it.</summary>
+    private string MeetingPlace(GangAssignment assignment)
+    {
+        if (assignment.Kind == WorkloadKind.Command)
+        {
+            return $"{options.AdvertisedHost}:{FreePort()}";
+        }
+
+        rendezvous.Open(assignment);
+        return address.Value;
+    }
+
+    private static int FreePort()
+    {
+        using var probe = new System.Net.Sockets.TcpListener(System.Net.IPAddress.Any, 0);
+        probe.Start();
+        return ((System.Net.IPEndPoint)probe.LocalEndpoint).Port;
+    }
+
+    private (IReadOnlyList<string> Command, IReadOnlyDictionary<string, string> Environment) ProgramOf(GangAssignment assignment, RankPlacement placement, string launch)
+    {
+        var environment = Environment(assignment.Kind, placement);
+        switch (assignment.Kind)
+        {
+            case WorkloadKind.Serving:
+                return ([.. options.ServingCommand, "--launch", launch], environment);
+            case WorkloadKind.Command when CommandJobReader.Read(JsonNode.Parse(assignment.Workload)) is Validated<CommandJobSpec>.Valid { Value: var job }:
+                string checkpoints = artifacts.Resolve(Path.Combine(assignment.Gang, "checkpoints"));
+                Directory.CreateDirectory(checkpoints);
+                foreach (var (name, value) in job.Environment.Concat(CommandEnvironment.Of(
+                    assignment, placement, assignment.RendezvousAddress is { Length: > 0 } master ? master : $"{options.AdvertisedHost}:{FreePort()}", checkpoints, job.Resources.Device == "cuda")))
+                {
+                    environment[name] = value;
+                }
+
+                return (job.Command, environment);
+            default:
+                return ([.. options.WorkerCommand, "rank", "--launch", launch], environment);
         }
     }
 

@@ -17,7 +17,9 @@ internal sealed class Preflight(ArtifactOptions artifacts, AgentOptions options)
     {
         try
         {
-            return CheckProgram(assignment) ?? CheckStore(assignment) ?? CheckInput(assignment);
+            return assignment.Kind == WorkloadKind.Command
+                ? CheckCommand(assignment) ?? CheckStore(assignment)
+                : CheckProgram(assignment) ?? CheckStore(assignment) ?? CheckInput(assignment);
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException or JsonException or ArgumentException)
         {
@@ -62,6 +64,18 @@ internal sealed class Preflight(ArtifactOptions artifacts, AgentOptions options)
                 ? $"Node {options.Node} has no {key}, so it cannot run this kind of work."
                 : $"The program {command[0]} of {key} does not exist on node {options.Node}.",
         };
+    }
+
+    private GangFailure? CheckCommand(GangAssignment assignment)
+    {
+        if (CommandJobReader.Read(JsonNode.Parse(assignment.Workload)) is not Validated<CommandJobSpec>.Valid { Value: var job })
+        {
+            return Unreadable("The job cannot be used: it is no CommandJob.", permanent: true);
+        }
+
+        return ProcessStarter.Exists(job.Command[0])
+            ? null
+            : new GangFailure { Code = FailureCode.LaunchFailed, Message = $"The program {job.Command[0]} does not exist on node {options.Node}." };
     }
 
     private GangFailure? CheckStore(GangAssignment assignment)

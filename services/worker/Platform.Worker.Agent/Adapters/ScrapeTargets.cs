@@ -24,7 +24,7 @@ internal static class ScrapeTargets
                    ["node"] = node,
                    ["gang"] = attempt.Key.Gang,
                    ["rank"] = $"{rank.Rank}",
-                   ["workload"] = attempt.Assignment.Kind == WorkloadKind.Serving ? "serving" : "training",
+                   ["workload"] = attempt.Assignment.Kind switch { WorkloadKind.Serving => "serving", WorkloadKind.Command => "command", _ => "training" },
                }),
     ];
 
