@@ -1,4 +1,3 @@
-using Grpc.Core;
 using Platform.EndToEnd.Tests.Harness;
 using Platform.Testing;
 using Platform.V1;
