@@ -12,7 +12,7 @@ public sealed class FlatMemoryCollection;
 [Collection(nameof(FlatMemoryTests))]
 public sealed class FlatMemoryTests
 {
-    private const int Steps = 240;
+    private const int Steps = 480;
     private const int Window = 40;
 
     [Theory]
@@ -36,11 +36,12 @@ public sealed class FlatMemoryTests
 
         Gang.Run(job, Path.Combine(directory.Path, "artifacts"), host);
 
-        // Other ranks are in the midst of a step when this one is at its end: the least of many samples is what is kept.
+        // Other ranks are in the midst of a step when this one is at its end: the least of many samples is what is kept, and what
+        // is left of the difference, up to a step's tensors of a rank, is far below one tensor per step.
         var (early, late) = (seen.Skip(Window).Take(Window).ToList(), seen.TakeLast(Window).ToList());
         var (tensors, bytes) = (late.Min(s => s.Tensors) - early.Min(s => s.Tensors), late.Min(s => s.Bytes) - early.Min(s => s.Bytes));
         TestContext.Current.TestOutputHelper?.WriteLine($"{tensors} tensors and {bytes} bytes more than {Steps - (2 * Window)} steps before");
-        Assert.InRange(tensors, -1000, (Steps / 2) - 20); // one left behind per step would be 160 more
+        Assert.InRange(tensors, -1000, 300); // one left behind per step would be 400 more
         Assert.InRange(bytes, long.MinValue, 16 << 20); // the heap is the runtime's too
     }
 }
