@@ -1,6 +1,8 @@
 using System.Globalization;
 using Platform.Gateway;
+using Platform.Gateway.Inference;
 using Platform.Hosting.Bus;
+using Platform.Hosting.Errors;
 using Platform.Hosting.Network;
 using Platform.Scheduler;
 using Platform.Worker.Agent;
@@ -14,6 +16,8 @@ namespace Platform.Standalone;
 /// </summary>
 public sealed class StandalonePlatform : IAsyncDisposable
 {
+    private static readonly TimeSpan LeaderPatience = TimeSpan.FromSeconds(60);
+
     private readonly List<WebApplication> _hosts = [];
     private readonly MassTransitBus _bus;
     private readonly ILoggerFactory _loggers;
@@ -101,8 +105,24 @@ public sealed class StandalonePlatform : IAsyncDisposable
             ["Gateway:GrpcListen"] = $"{options.Host}:{options.GrpcPort}",
             ["Gateway:SchedulerAddress"] = address,
         }, cancellation);
+        await WaitForLeaderAsync(gateway.Services.GetRequiredService<RoutingTable>(), cancellation);
         HttpAddress = gateway.Address(GatewayApplication.HttpListener);
         GrpcAddress = gateway.Address(GatewayApplication.GrpcListener);
+    }
+
+    /// <summary>A scheduler answers once it leads; one that was killed before may have left a lease to wait for.</summary>
+    private static async Task WaitForLeaderAsync(RoutingTable routes, CancellationToken cancellation)
+    {
+        try
+        {
+            for (var changed = routes.Changed; !routes.IsReady; changed = routes.Changed)
+                await changed.WaitAsync(LeaderPatience, cancellation);
+        }
+        catch (TimeoutException late)
+        {
+            throw new UnavailableException(
+                "NO_LEADER", $"The scheduler does not lead after {LeaderPatience.TotalSeconds:0} s; does another platform run on the same data directory?", late);
+        }
     }
 
     private async Task<WebApplication> StartAsync(

@@ -57,16 +57,12 @@ internal sealed partial class Leadership(
     public override async Task StopAsync(CancellationToken cancellationToken)
     {
         await base.StopAsync(cancellationToken);
-        if (Epoch is not { } epoch)
-        {
-            return;
-        }
-
         StepDown();
         try
         {
             await using var db = await factory.CreateDbContextAsync(cancellationToken);
-            await db.Leaders.Where(row => row.Epoch == epoch && row.Holder == holder)
+            // Also when the lease is not sure to be held any more: whoever starts next need not wait for its end.
+            await db.Leaders.Where(row => row.Holder == holder)
                 .ExecuteUpdateAsync(set => set.SetProperty(row => row.ExpiresUnixMs, 0), cancellationToken);
         }
         catch (Exception exception)
