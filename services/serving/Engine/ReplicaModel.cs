@@ -5,6 +5,7 @@ using Platform.Formats.HuggingFace;
 using Platform.Serving.Core.Scheduling;
 using Platform.Serving.Execution;
 using Platform.Serving.Execution.Kernels;
+using Platform.Serving.Execution.Sharding;
 using Platform.Text.Tokenization;
 using Platform.Torch.Models.Llama;
 
@@ -27,7 +28,7 @@ public sealed class ReplicaSettingsException : Exception
 /// <param name="Limits">Limits that follow from model and settings.</param>
 /// <param name="Tokenizer">Its tokenizer.</param>
 /// <param name="EndTokens">Tokens that end a text.</param>
-/// <param name="WeightBytes">Bytes of its weights.</param>
+/// <param name="WeightBytes">Bytes of its weights in this process.</param>
 /// <param name="Kernel">What its matrix products run on.</param>
 /// <param name="KernelComplaint">Why the fastest kernel is not used; null when it is, or when the machine has none.</param>
 /// <param name="QuantisationError">Root mean square error of its matrices relative to the exact ones.</param>
@@ -35,36 +36,62 @@ internal sealed record ReplicaModel(
     ModelConfig Config, IModelExecutor Executor, SchedulerLimits Limits, ITextTokenizer Tokenizer, IReadOnlySet<int> EndTokens,
     long WeightBytes, string Kernel, string? KernelComplaint, double QuantisationError)
 {
-    /// <summary>Loads a model.</summary>
+    /// <summary>Loads a model, or the leader's share of one.</summary>
+    /// <param name="settings">What to serve.</param>
+    /// <param name="peers">Ranks that hold the other shares and follow, owned from now on; null when there are none.</param>
     /// <exception cref="ModelFormatException">The directory is damaged or not supported.</exception>
     /// <exception cref="ReplicaSettingsException">The settings do not fit the model.</exception>
     /// <exception cref="InvalidOperationException">The model's results depend on the batch.</exception>
-    public static ReplicaModel Load(ReplicaSettings settings)
+    public static ReplicaModel Load(ReplicaSettings settings, TensorPeers? peers = null)
     {
-        using var directory = HuggingFaceModelDirectory.Open(settings.ModelDirectory);
-        if (directory.Validate() is { Count: > 0 } violations)
-            throw new ModelFormatException(settings.ModelDirectory, "", string.Join(" ", violations));
+        using var directory = Open(settings);
         var tokenizer = TokenizerDirectory.Open(settings.ModelDirectory).Tokenizer;
         return settings.Engine.Dtype switch
         {
-            "fp32" => Load<Float32Element>(settings, directory, tokenizer, WeightStorage.Plain),
-            "bf16" => Load<BFloat16Element>(settings, directory, tokenizer, WeightStorage.Plain),
-            "int8" => Load<BFloat16Element>(settings, directory, tokenizer, WeightStorage.Quantised),
-            var other => throw Wrong("engine_config.dtype", $"Found '{other}'; use bf16, fp32 or int8."),
+            "fp32" => Load<Float32Element>(settings, directory, tokenizer, WeightStorage.Plain, peers),
+            "bf16" => Load<BFloat16Element>(settings, directory, tokenizer, WeightStorage.Plain, peers),
+            "int8" => Load<BFloat16Element>(settings, directory, tokenizer, WeightStorage.Quantised, peers),
+            var other => throw WrongType(other),
         };
     }
 
+    /// <summary>Loads the share of a rank that follows.</summary>
+    /// <param name="settings">What the leader serves.</param>
+    /// <param name="peers">The other ranks, owned from now on.</param>
+    /// <exception cref="ModelFormatException">The directory is damaged or not supported.</exception>
+    /// <exception cref="ReplicaSettingsException">The settings do not fit the model.</exception>
+    public static IModelShard LoadShard(ReplicaSettings settings, TensorPeers peers)
+    {
+        using var directory = Open(settings);
+        return settings.Engine.Dtype switch
+        {
+            "fp32" => Share<Float32Element>(WeightStorage.Plain),
+            "bf16" => Share<BFloat16Element>(WeightStorage.Plain),
+            "int8" => Share<BFloat16Element>(WeightStorage.Quantised),
+            var other => throw WrongType(other),
+        };
+
+        unsafe IModelShard Share<T>(WeightStorage storage)
+            where T : unmanaged, IElement<T> =>
+            Build<T>(settings, directory, storage, LimitsFor(settings, directory.Config.Model, peers.Shard, sizeof(T)), peers).Executor;
+    }
+
+    private static HuggingFaceModelDirectory Open(ReplicaSettings settings)
+    {
+        var directory = HuggingFaceModelDirectory.Open(settings.ModelDirectory);
+        if (directory.Validate() is not { Count: > 0 } violations)
+            return directory;
+        directory.Dispose();
+        throw new ModelFormatException(settings.ModelDirectory, "", string.Join(" ", violations));
+    }
+
     private static unsafe ReplicaModel Load<T>(
-        ReplicaSettings settings, HuggingFaceModelDirectory directory, ByteLevelBpeTokenizer tokenizer, WeightStorage storage)
+        ReplicaSettings settings, HuggingFaceModelDirectory directory, ByteLevelBpeTokenizer tokenizer, WeightStorage storage, TensorPeers? peers)
         where T : unmanaged, IElement<T>
     {
         var config = directory.Config.Model;
-        var limits = LimitsFor(settings, config, sizeof(T));
-        var (kernel, complaint) = KernelChoice.For<T>();
-        var lanes = new ComputeLanes(settings.ComputeThreads);
-        var weights = ModelWeights<T>.Load(config, storage, lanes, parameter => Find(directory, parameter));
-        var executorLimits = new ExecutorLimits(limits.MaxBatchedTokens, limits.LongestSequence, limits.BlockSize, limits.BlockCount);
-        var executor = new ModelExecutor<T>(weights, executorLimits, kernel, lanes);
+        var limits = LimitsFor(settings, config, peers?.Shard ?? TensorShard.Whole, sizeof(T));
+        var (executor, weights, kernel, complaint) = Build<T>(settings, directory, storage, limits, peers);
         if (InvarianceSelfTest.Run(executor, limits) is { } difference)
         {
             executor.Dispose();
@@ -73,11 +100,22 @@ internal sealed record ReplicaModel(
         }
 
         var ends = directory.Generation.EosTokenIds.Concat(config.EosTokenIds).ToHashSet();
-        return new ReplicaModel(
-            config, executor, limits, tokenizer, ends, weights.ByteLength, kernel.Name, complaint, weights.Error.Relative);
+        return new ReplicaModel(config, executor, limits, tokenizer, ends, weights.ByteLength, kernel, complaint, weights.Error.Relative);
     }
 
-    private static SchedulerLimits LimitsFor(ReplicaSettings settings, ModelConfig config, int elementBytes)
+    private static (ModelExecutor<T> Executor, ModelWeights<T> Weights, string Kernel, string? Complaint) Build<T>(
+        ReplicaSettings settings, HuggingFaceModelDirectory directory, WeightStorage storage, SchedulerLimits limits, TensorPeers? peers)
+        where T : unmanaged, IElement<T>
+    {
+        var (kernel, complaint) = KernelChoice.For<T>();
+        var lanes = new ComputeLanes(settings.ComputeThreads);
+        var weights = ModelWeights<T>.Load(
+            directory.Config.Model, peers?.Shard ?? TensorShard.Whole, storage, lanes, parameter => Find(directory, parameter));
+        var executorLimits = new ExecutorLimits(limits.MaxBatchedTokens, limits.LongestSequence, limits.BlockSize, limits.BlockCount);
+        return (new ModelExecutor<T>(weights, executorLimits, kernel, lanes, peers), weights, kernel.Name, complaint);
+    }
+
+    private static SchedulerLimits LimitsFor(ReplicaSettings settings, ModelConfig config, TensorShard shard, int elementBytes)
     {
         var engine = settings.Engine;
         var violations = new List<Violation>();
@@ -89,10 +127,12 @@ internal sealed record ReplicaModel(
             violations.Add(new(
                 "engine_config.max_num_batched_tokens",
                 $"Found {engine.MaxNumBatchedTokens}; at least max_num_seqs ({engine.MaxNumSeqs}) is needed, so that every stream advances in every iteration."));
+        if (TensorShard.Refusal(config, shard.Width) is { } refusal)
+            violations.Add(new("scaling_config.tensor_parallel", refusal));
         if (violations.Count > 0)
             throw new ReplicaSettingsException(violations);
 
-        var bytesPerBlock = KeyValueCacheShape.BytesPerBlock(config, engine.BlockSize, elementBytes);
+        var bytesPerBlock = KeyValueCacheShape.BytesPerBlock(shard.Of(config), engine.BlockSize, elementBytes);
         // More blocks than all sequences at their longest would never be used.
         var useful = (long)engine.MaxNumSeqs * ((config.MaxPositionEmbeddings + engine.BlockSize - 1) / engine.BlockSize);
         var blocks = Math.Min(engine.KvCacheBytes / bytesPerBlock, engine.EnablePrefixCaching ? long.MaxValue : useful);
@@ -114,6 +154,8 @@ internal sealed record ReplicaModel(
 
     private static unsafe WeightView Find(HuggingFaceModelDirectory directory, LlamaParameter parameter) =>
         new((nint)directory.Pointer(parameter.Name, out _), directory.Entry(parameter.Name).DataType);
+
+    private static ReplicaSettingsException WrongType(string found) => Wrong("engine_config.dtype", $"Found '{found}'; use bf16, fp32 or int8.");
 
     private static ReplicaSettingsException Wrong(string field, string message) => new([new Violation(field, message)]);
 }

@@ -22,6 +22,15 @@ internal interface IModelExecutor : IDisposable
     void ReadHidden(int row, Span<float> target);
 }
 
+/// <summary>A share of a model whose other shares, the first of them leading, are in other processes.</summary>
+internal interface IModelShard : IDisposable
+{
+    /// <summary>Computes this share of every iteration of the leader until the replica ends.</summary>
+    /// <param name="began">Called when an iteration begins.</param>
+    /// <exception cref="Platform.Torch.Collectives.CollectiveException">A peer failed or is gone.</exception>
+    void Follow(Action began);
+}
+
 /// <summary>Rows of fp32 logits. Reused from iteration to iteration.</summary>
 internal sealed unsafe class LogitRows(int vocabularySize)
 {
@@ -39,6 +48,8 @@ internal sealed unsafe class LogitRows(int vocabularySize)
         ref System.Runtime.InteropServices.MemoryMarshal.GetArrayDataReference(_values));
 
     public ReadOnlySpan<float> this[int row] => _values.AsSpan(row * Stride, VocabularySize);
+
+    internal Span<float> Row(int row) => _values.AsSpan(row * Stride, VocabularySize);
 
     internal void Resize(int count)
     {

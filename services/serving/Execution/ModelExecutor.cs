@@ -1,6 +1,7 @@
 using Platform.Core.Models;
 using Platform.Serving.Core.Scheduling;
 using Platform.Serving.Execution.Kernels;
+using Platform.Serving.Execution.Sharding;
 using Platform.Torch.Models.Llama;
 
 namespace Platform.Serving.Execution;
@@ -14,10 +15,12 @@ internal sealed record ExecutorLimits(int MaxBatchedTokens, int MaxContext, int 
 
 /// <summary>
 /// The decoder over packed rows of many sequences, on our own kernels throughout: one path for every number of rows, the
-/// residual stream in fp32, elements only where a product reads them. An iteration allocates no managed memory.
+/// residual stream in fp32, elements only where a product reads them. An iteration allocates no managed memory of its own.
+/// With peers it computes its share of heads, units and tokens; after attention and MLP the shares are summed, so that the
+/// residual stream is the same on all of them.
 /// Shapes: T rows, E hidden, H query heads, K key/value heads, D head size, F intermediate, V vocabulary.
 /// </summary>
-internal sealed unsafe class ModelExecutor<T> : IModelExecutor
+internal sealed unsafe class ModelExecutor<T> : IModelExecutor, IModelShard
     where T : unmanaged, IElement<T>
 {
     // Below these amounts of work, waking another thread costs more than it saves.
@@ -25,6 +28,11 @@ internal sealed unsafe class ModelExecutor<T> : IModelExecutor
     private const long ParallelAttention = 1 << 15;
 
     private readonly ModelWeights<T> _weights;
+    private readonly ModelConfig _local;
+    private readonly TensorPeers? _peers;
+    private readonly ShardRange _tokens;
+    private readonly LogitRows _shardLogits;
+    private readonly ProductUse _share;
     private readonly KeyValueCache<T> _cache;
     private readonly ComputeLanes _lanes;
     private readonly MatrixProduct<T> _product;
@@ -49,14 +57,22 @@ internal sealed unsafe class ModelExecutor<T> : IModelExecutor
     /// <param name="limits">Sizes.</param>
     /// <param name="kernel">Kernel of the matrix products.</param>
     /// <param name="lanes">Threads of the kernels; owned as well.</param>
-    public ModelExecutor(ModelWeights<T> weights, ExecutorLimits limits, TileKernel<T> kernel, ComputeLanes lanes)
+    /// <param name="peers">Ranks that hold the other shares, owned as well; null when the weights are all there are.</param>
+    public ModelExecutor(ModelWeights<T> weights, ExecutorLimits limits, TileKernel<T> kernel, ComputeLanes lanes, TensorPeers? peers = null)
     {
+        if (weights.Shard != (peers?.Shard ?? TensorShard.Whole))
+            throw new ArgumentException($"The weights are those of {weights.Shard}.", nameof(peers));
         _weights = weights;
         _lanes = lanes;
-        var config = weights.Config;
+        _peers = peers;
+        var config = _local = weights.Local;
+        _tokens = weights.Shard.Vocabulary(weights.Config);
+        _shardLogits = new LogitRows(peers is null ? 0 : (weights.Shard with { Rank = 0 }).Vocabulary(weights.Config).Count);
+        // The first rank adds its share to the stream, the others bring theirs, and the sum is the stream and all shares.
+        _share = weights.Shard.Rank == 0 ? ProductUse.Add : ProductUse.Store;
         _cache = new KeyValueCache<T>(KeyValueCacheShape.Of(config, limits.BlockSize, limits.BlockCount));
         _product = new MatrixProduct<T>(kernel, lanes, weights.LargestQuantisedPanel);
-        _batch = new IterationBatch(limits.MaxBatchedTokens);
+        _batch = new IterationBatch(limits.MaxBatchedTokens, config.HeadsPerKeyValueHead);
         _residual_TE = new(limits.MaxBatchedTokens, config.HiddenSize);
         _projected_TP = new(limits.MaxBatchedTokens, (config.NumAttentionHeads + (2 * config.NumKeyValueHeads)) * config.HeadDim);
         _hidden_TE = new(limits.MaxBatchedTokens, config.HiddenSize);
@@ -70,15 +86,74 @@ internal sealed unsafe class ModelExecutor<T> : IModelExecutor
         _rotateRow = RotateRow;
         _attendTile = AttendTile;
         _finishRow = FinishRow;
+        peers?.Prepare(IterationBatch.MostNumbers(limits.MaxBatchedTokens, (limits.MaxContext + limits.BlockSize - 1) / limits.BlockSize));
     }
 
     public ModelConfig Config => _weights.Config;
 
     public void Run(ReadOnlySpan<ScheduledSpan> spans, LogitRows logits)
     {
-        _batch.Fill(spans, Config.HeadsPerKeyValueHead);
+        _batch.Fill(spans);
+        if (_peers is null)
+        {
+            Decode();
+            Head(logits);
+            return;
+        }
+
+        try
+        {
+            _peers.Begin(_batch);
+            Decode();
+            Head(logits);
+            CollectLogits(_peers, logits);
+        }
+        catch (Exception exception)
+        {
+            _peers.Fail(exception);
+            throw;
+        }
+        finally
+        {
+            _peers.End();
+        }
+    }
+
+    public void Follow(Action began)
+    {
+        if (_peers is not { Leads: false } peers)
+            throw new InvalidOperationException("Only ranks after the first follow.");
+        while (peers.Receive(_batch))
+        {
+            began();
+            Decode();
+            Head(_shardLogits);
+            if (_shardLogits.Count > 0 && _tokens.Count > 0)
+                peers.Send(_shardLogits.Start, (long)_shardLogits.Count * _shardLogits.Stride);
+        }
+    }
+
+    public void ReadHidden(int row, Span<float> target)
+    {
+        fixed (float* result = target)
+            RowKernels.Normalise(_residual_TE.Row(row), Floats(_weights.FinalNorm), Config.RmsNormEps, (Float32Element*)result, Config.HiddenSize);
+    }
+
+    public void Dispose()
+    {
+        _peers?.Dispose();
+        _lanes.Dispose();
+        _weights.Dispose();
+        _cache.Dispose();
+        foreach (var memory in (IDisposable[])[_product, _residual_TE, _projected_TP, _hidden_TE, _attended_TA, _gated_TF, _scratch, _cosines, _sines])
+            memory.Dispose();
+    }
+
+    private void Decode()
+    {
         var rows = _batch.RowCount;
         ForRows(rows, Config.HiddenSize, _embedRow);
+        SumShares(rows);
         for (var layer = 0; layer < Config.NumHiddenLayers; layer++)
         {
             var weights = _weights.Layers[layer];
@@ -90,31 +165,18 @@ internal sealed unsafe class ModelExecutor<T> : IModelExecutor
                 weights.QueryKeyValue, _hidden_TE, rows, _projected_TP.Row(0), _projected_TP.Stride, ProductUse.Store, Floats(weights.QueryKeyValueBias));
             ForRows(rows, weights.QueryKeyValue.Outputs, _rotateRow);
             _lanes.Run(
-                _batch.Tiles.Count * Config.NumKeyValueHeads,
-                _batch.AttentionPairs * Config.NumAttentionHeads * Config.HeadDim >= ParallelAttention, _attendTile);
-            _product.Run(weights.AttentionOutput, _attended_TA, rows, _residual_TE.Row(0), _residual_TE.Stride, ProductUse.Add, null);
+                _batch.Tiles.Count * _local.NumKeyValueHeads,
+                _batch.AttentionPairs * _local.NumAttentionHeads * _local.HeadDim >= ParallelAttention, _attendTile);
+            _product.Run(weights.AttentionOutput, _attended_TA, rows, _residual_TE.Row(0), _residual_TE.Stride, _share, null);
+            SumShares(rows);
             Normalise(rows, weights.PostAttentionNorm);
             _product.Run(weights.GateUp, _hidden_TE, rows, _gated_TF.Row(0), _gated_TF.Stride, ProductUse.Gate, null);
-            _product.Run(weights.Down, _gated_TF, rows, _residual_TE.Row(0), _residual_TE.Stride, ProductUse.Add, null);
+            _product.Run(weights.Down, _gated_TF, rows, _residual_TE.Row(0), _residual_TE.Stride, _share, null);
+            SumShares(rows);
         }
-
-        Head(logits);
     }
 
-    public void ReadHidden(int row, Span<float> target)
-    {
-        fixed (float* result = target)
-            RowKernels.Normalise(_residual_TE.Row(row), Floats(_weights.FinalNorm), Config.RmsNormEps, (Float32Element*)result, Config.HiddenSize);
-    }
-
-    public void Dispose()
-    {
-        _lanes.Dispose();
-        _weights.Dispose();
-        _cache.Dispose();
-        foreach (var memory in (IDisposable[])[_product, _residual_TE, _projected_TP, _hidden_TE, _attended_TA, _gated_TF, _scratch, _cosines, _sines])
-            memory.Dispose();
-    }
+    private void SumShares(int rows) => _peers?.Sum(_residual_TE.Row(0), (long)rows * _residual_TE.Stride);
 
     private static (NativeBuffer Cosines, NativeBuffer Sines) RotaryTables(ModelConfig config, int positions)
     {
@@ -156,8 +218,29 @@ internal sealed unsafe class ModelExecutor<T> : IModelExecutor
         _product.Run(_weights.Head, _hidden_TE, count, logits.Start, logits.Stride, ProductUse.Store, null);
     }
 
-    private void EmbedRow(int row, int lane) => RowKernels.Widen(
-        _weights.Embedding.Pointer<T>() + ((long)_batch.Tokens[row] * Config.HiddenSize), _residual_TE.Row(row), Config.HiddenSize);
+    /// <summary>Puts the logits of the other ranks' tokens beside this one's.</summary>
+    private void CollectLogits(TensorPeers peers, LogitRows logits)
+    {
+        for (var peer = 1; peer < peers.Shard.Width && logits.Count > 0; peer++)
+        {
+            var tokens = (peers.Shard with { Rank = peer }).Vocabulary(Config);
+            if (tokens.Count == 0)
+                break;
+            _shardLogits.Resize(logits.Count);
+            peers.Receive(peer, _shardLogits.Start, (long)logits.Count * _shardLogits.Stride);
+            for (var row = 0; row < logits.Count; row++)
+                _shardLogits[row][..tokens.Count].CopyTo(logits.Row(row)[tokens.First..]);
+        }
+    }
+
+    private void EmbedRow(int row, int lane)
+    {
+        var token = _batch.Tokens[row];
+        if (_tokens.Contains(token))
+            RowKernels.Widen(_weights.Embedding.Pointer<T>() + ((long)(token - _tokens.First) * Config.HiddenSize), _residual_TE.Row(row), Config.HiddenSize);
+        else
+            new Span<float>(_residual_TE.Row(row), Config.HiddenSize).Clear();
+    }
 
     private void NormaliseRow(int row, int lane) => NormaliseInto(row, row);
 
@@ -169,7 +252,7 @@ internal sealed unsafe class ModelExecutor<T> : IModelExecutor
 
     private void RotateRow(int row, int lane)
     {
-        int size = Config.HeadDim, heads = Config.NumAttentionHeads, keyHeads = Config.NumKeyValueHeads;
+        int size = _local.HeadDim, heads = _local.NumAttentionHeads, keyHeads = _local.NumKeyValueHeads;
         var position = _batch.Positions[row];
         var cosine = _cosines.Pointer<float>() + ((long)position * (size / 2));
         var sine = _sines.Pointer<float>() + ((long)position * (size / 2));
@@ -181,7 +264,7 @@ internal sealed unsafe class ModelExecutor<T> : IModelExecutor
             RowKernels.Rotate(query, _queryNorm, Config.RmsNormEps, cosine, sine, scale, query, size);
 
         var blockSize = _cache.Shape.BlockSize;
-        var block = _batch.Sequences[_batch.SpanOfRow[row]].Blocks[position / blockSize];
+        var block = _batch.Blocks(_batch.SpanOfRow[row])[position / blockSize];
         for (var head = 0; head < keyHeads; head++, key += size, value += size)
         {
             RowKernels.Rotate(key, _keyNorm, Config.RmsNormEps, cosine, sine, 1, key, size);
@@ -191,9 +274,9 @@ internal sealed unsafe class ModelExecutor<T> : IModelExecutor
 
     private void AttendTile(int item, int lane)
     {
-        int size = Config.HeadDim, group = Config.HeadsPerKeyValueHead;
-        var head = item % Config.NumKeyValueHeads;
-        var tile = _batch.Tiles[item / Config.NumKeyValueHeads];
+        int size = _local.HeadDim, group = _local.HeadsPerKeyValueHead;
+        var head = item % _local.NumKeyValueHeads;
+        var tile = _batch.Tiles[item / _local.NumKeyValueHeads];
         var queries = stackalloc float*[PagedAttention.MaxRows];
         var results = stackalloc T*[PagedAttention.MaxRows];
         var limits = stackalloc int[PagedAttention.MaxRows];
@@ -207,7 +290,7 @@ internal sealed unsafe class ModelExecutor<T> : IModelExecutor
         }
 
         PagedAttention.Attend(
-            _cache.Shape, _cache.Keys(_layerIndex), _cache.Values(_layerIndex), _batch.Sequences[tile.Span].Blocks, head,
+            _cache.Shape, _cache.Keys(_layerIndex), _cache.Values(_layerIndex), _batch.Blocks(tile.Span), head,
             queries, limits, tile.Count, results, _scratch.Pointer<float>() + ((long)lane * _scratchFloats));
     }
 }

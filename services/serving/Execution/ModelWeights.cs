@@ -1,5 +1,6 @@
 using Platform.Core.Models;
 using Platform.Serving.Execution.Kernels;
+using Platform.Serving.Execution.Sharding;
 using Platform.Torch.Models.Llama;
 
 namespace Platform.Serving.Execution;
@@ -22,24 +23,32 @@ internal sealed record LayerWeights<T>(
     public IEnumerable<PackedMatrix<T>> Matrices => [QueryKeyValue, AttentionOutput, GateUp, Down];
 }
 
-/// <summary>All weights of a model, packed for serving. Owns their memory.</summary>
+/// <summary>The weights that one rank needs of a model, packed for serving. Owns their memory.</summary>
 internal sealed unsafe class ModelWeights<T> : IDisposable
     where T : unmanaged, IElement<T>
 {
     private readonly List<IDisposable> _owned = [];
     private readonly List<NativeBuffer> _vectors = [];
 
-    private ModelWeights(ModelConfig config) => Config = config;
+    private ModelWeights(ModelConfig config, TensorShard shard) => (Config, Shard, Local) = (config, shard, shard.Of(config));
 
+    /// <summary>Shape of the whole model.</summary>
     public ModelConfig Config { get; }
 
-    /// <summary>Rows of the embedding, [V, E].</summary>
+    /// <summary>Which part of it this is.</summary>
+    public TensorShard Shard { get; }
+
+    /// <summary>Shape of this part's layers.</summary>
+    public ModelConfig Local { get; }
+
+    /// <summary>Rows of the embedding of the shard's tokens, [V, E].</summary>
     public required NativeBuffer Embedding { get; init; }
 
     public required IReadOnlyList<LayerWeights<T>> Layers { get; init; }
 
     public required NativeBuffer FinalNorm { get; init; }
 
+    /// <summary>The head of the shard's tokens.</summary>
     public required PackedMatrix<T> Head { get; init; }
 
     /// <summary>Bytes of all weights.</summary>
@@ -56,24 +65,27 @@ internal sealed unsafe class ModelWeights<T> : IDisposable
 
     /// <summary>Reads and packs the weights.</summary>
     /// <param name="config">Shape of the model.</param>
+    /// <param name="shard">Which part of it; one of those that <see cref="TensorShard.Refusal"/> allows.</param>
     /// <param name="storage">How matrices are kept.</param>
     /// <param name="lanes">Threads that pack.</param>
     /// <param name="find">Where a weight lies; it must stay there until this returns.</param>
-    public static ModelWeights<T> Load(ModelConfig config, WeightStorage storage, ComputeLanes lanes, Func<LlamaParameter, WeightView> find)
+    public static ModelWeights<T> Load(
+        ModelConfig config, TensorShard shard, WeightStorage storage, ComputeLanes lanes, Func<LlamaParameter, WeightView> find)
     {
         var owned = new List<IDisposable>();
         var vectors = new List<NativeBuffer>();
         try
         {
             var whole = LlamaParameters.All(config).Where(p => p.Position is not ModelPosition.DecoderLayer).ToDictionary(p => p.Role);
-            var embedding = Rows(whole[LlamaRole.Embedding]);
+            var tokens = shard.Vocabulary(config);
+            var embedding = Rows(Part(whole[LlamaRole.Embedding], tokens));
             var head = whole[config.TieWordEmbeddings ? LlamaRole.Embedding : LlamaRole.Head];
-            var weights = new ModelWeights<T>(config)
+            var weights = new ModelWeights<T>(config, shard)
             {
                 Embedding = embedding,
                 Layers = [.. Enumerable.Range(0, config.NumHiddenLayers).Select(Layer)],
-                FinalNorm = Vector(whole[LlamaRole.FinalNorm]),
-                Head = Matrix(config.HiddenSize, WeightRows.Stacked((find(head), config.VocabSize))),
+                FinalNorm = Vector(Whole(whole[LlamaRole.FinalNorm])),
+                Head = Matrix(config.HiddenSize, WeightRows.Stacked(Part(head, tokens))),
             };
             weights._owned.AddRange(owned);
             weights._vectors.AddRange(vectors);
@@ -88,20 +100,32 @@ internal sealed unsafe class ModelWeights<T> : IDisposable
         LayerWeights<T> Layer(int index)
         {
             var byRole = LlamaParameters.OfLayer(config, index).ToDictionary(p => p.Role);
-            int queries = config.NumAttentionHeads * config.HeadDim, keys = config.NumKeyValueHeads * config.HeadDim;
+            ShardRange queries = shard.Queries(config).Of(config.HeadDim), keys = shard.KeyValues(config).Of(config.HeadDim);
+            var units = shard.Intermediate(config);
             return new LayerWeights<T>(
-                Vector(byRole[LlamaRole.InputNorm]),
-                Matrix(config.HiddenSize, WeightRows.Stacked((At(LlamaRole.Query), queries), (At(LlamaRole.Key), keys), (At(LlamaRole.Value), keys))),
-                config.AttentionBias ? Vector(byRole[LlamaRole.QueryBias], byRole[LlamaRole.KeyBias], byRole[LlamaRole.ValueBias]) : null,
-                config.QkNorm ? Vector(byRole[LlamaRole.QueryNorm]) : null,
-                config.QkNorm ? Vector(byRole[LlamaRole.KeyNorm]) : null,
-                Matrix(queries, WeightRows.Stacked((At(LlamaRole.AttentionOutput), config.HiddenSize))),
-                Vector(byRole[LlamaRole.PostAttentionNorm]),
-                Matrix(config.HiddenSize, WeightRows.Interleaved(At(LlamaRole.Gate), At(LlamaRole.Up), config.IntermediateSize)),
-                Matrix(config.IntermediateSize, WeightRows.Stacked((At(LlamaRole.Down), config.HiddenSize))));
+                All(LlamaRole.InputNorm),
+                Matrix(config.HiddenSize, WeightRows.Stacked(Outputs(LlamaRole.Query, queries), Outputs(LlamaRole.Key, keys), Outputs(LlamaRole.Value, keys))),
+                config.AttentionBias
+                    ? Vector(Outputs(LlamaRole.QueryBias, queries), Outputs(LlamaRole.KeyBias, keys), Outputs(LlamaRole.ValueBias, keys)) : null,
+                config.QkNorm ? All(LlamaRole.QueryNorm) : null,
+                config.QkNorm ? All(LlamaRole.KeyNorm) : null,
+                Matrix(queries.Count, WeightRows.Stacked(Inputs(LlamaRole.AttentionOutput, queries))),
+                All(LlamaRole.PostAttentionNorm),
+                Matrix(config.HiddenSize, WeightRows.Interleaved(Outputs(LlamaRole.Gate, units), Outputs(LlamaRole.Up, units))),
+                Matrix(units.Count, WeightRows.Stacked(Inputs(LlamaRole.Down, units))));
 
-            WeightView At(LlamaRole role) => find(byRole[role]);
+            NativeBuffer All(LlamaRole role) => Vector(Whole(byRole[role]));
+
+            WeightPart Outputs(LlamaRole role, ShardRange rows) => Part(byRole[role], rows);
+
+            WeightPart Inputs(LlamaRole role, ShardRange columns) =>
+                Part(byRole[role], new(0, (int)byRole[role].Shape[0])) with { FirstColumn = columns.First };
         }
+
+        WeightPart Part(LlamaParameter parameter, ShardRange rows) =>
+            new(find(parameter), parameter.IsMatrix ? checked((int)parameter.Shape[1]) : 1, rows.First, rows.Count);
+
+        WeightPart Whole(LlamaParameter parameter) => Part(parameter, new(0, checked((int)parameter.Shape[0])));
 
         PackedMatrix<T> Matrix(int inputs, WeightRows rows)
         {
@@ -110,33 +134,32 @@ internal sealed unsafe class ModelWeights<T> : IDisposable
             return matrix;
         }
 
-        NativeBuffer Vector(params ReadOnlySpan<LlamaParameter> parameters)
+        NativeBuffer Vector(params ReadOnlySpan<WeightPart> parts)
         {
             var total = 0;
-            foreach (var parameter in parameters)
-                total += checked((int)parameter.Shape[0]);
+            foreach (var part in parts)
+                total += part.Rows;
             // Products add biases a panel at a time.
             var memory = Keep(new NativeBuffer((total + TileKernel<T>.Columns) * (long)sizeof(float)));
             var first = 0;
-            foreach (var parameter in parameters)
+            foreach (var part in parts)
             {
-                find(parameter).Read(0, (int)parameter.Shape[0], memory.Pointer<float>() + first);
-                first += (int)parameter.Shape[0];
+                part.Read(0, part.Rows, memory.Pointer<float>() + first);
+                first += part.Rows;
             }
 
             return memory;
         }
 
-        NativeBuffer Rows(LlamaParameter parameter)
+        NativeBuffer Rows(WeightPart part)
         {
-            var (count, width) = (checked((int)parameter.Shape[0]), checked((int)parameter.Shape[1]));
-            var memory = Keep(new NativeBuffer((long)count * width * sizeof(T)));
-            var view = find(parameter);
+            var width = part.RowLength;
+            var memory = Keep(new NativeBuffer((long)part.Rows * width * sizeof(T)));
             using var scratch = new NativeBuffer((long)lanes.Count * width * sizeof(float));
-            lanes.Run(count, parallel: true, (row, lane) =>
+            lanes.Run(part.Rows, parallel: true, (row, lane) =>
             {
                 var values = scratch.Pointer<float>() + ((long)lane * width);
-                view.Read((long)row * width, width, values);
+                part.Read(row, width, values);
                 RowKernels.Narrow(values, memory.Pointer<T>() + ((long)row * width), width);
             });
             return memory;

@@ -4,6 +4,7 @@ using Platform.Formats.Safetensors;
 using Platform.Serving.Core.Scheduling;
 using Platform.Serving.Execution;
 using Platform.Serving.Execution.Kernels;
+using Platform.Serving.Execution.Sharding;
 using Platform.Torch;
 using TorchSharp;
 using Tensor = TorchSharp.torch.Tensor;
@@ -25,21 +26,22 @@ internal static class ExecutorFixture
     };
 
     public static ModelExecutor<T> Create<T>(
-        TinyModel model, SchedulerLimits limits, TileKernel<T>? kernel = null, int threads = 2, WeightStorage storage = WeightStorage.Plain)
+        TinyModel model, SchedulerLimits limits, TileKernel<T>? kernel = null, int threads = 2, WeightStorage storage = WeightStorage.Plain,
+        TensorPeers? peers = null)
         where T : unmanaged, IElement<T>
     {
         var lanes = new ComputeLanes(threads);
         var pins = new List<GCHandle>();
         try
         {
-            var weights = ModelWeights<T>.Load(model.Config, storage, lanes, parameter =>
+            var weights = ModelWeights<T>.Load(model.Config, peers?.Shard ?? TensorShard.Whole, storage, lanes, parameter =>
             {
                 pins.Add(GCHandle.Alloc(model.ByName[parameter.Name], GCHandleType.Pinned));
                 return new WeightView(pins[^1].AddrOfPinnedObject(), TensorDataType.F32);
             });
             return new ModelExecutor<T>(
                 weights, new ExecutorLimits(limits.MaxBatchedTokens, limits.LongestSequence, limits.BlockSize, limits.BlockCount),
-                kernel ?? KernelChoice.For<T>().Kernel, lanes);
+                kernel ?? KernelChoice.For<T>().Kernel, lanes, peers);
         }
         finally
         {

@@ -44,7 +44,7 @@ public sealed unsafe class MatrixTests
         {
             using var lanes = new ComputeLanes(1);
             using var matrix = new PackedMatrix<Float32Element>(
-                WeightRows.Stacked((new WeightView((nint)start, TensorDataType.F32), 1)), 4, WeightStorage.Quantised, lanes);
+                WeightRows.Stacked(new WeightPart(new WeightView((nint)start, TensorDataType.F32), 4, 0, 1)), 4, WeightStorage.Quantised, lanes);
             var restored = weights.Select(weight => Math.Round(weight * 127) / 127).ToArray();
             var expected = Math.Sqrt(weights.Zip(restored, (a, b) => (a - b) * (a - b)).Sum() / weights.Sum(a => a * a));
             Assert.Equal(expected, matrix.Error.Relative, 1e-6);
@@ -63,8 +63,8 @@ public sealed unsafe class MatrixTests
             using var lanes = new ComputeLanes(2);
             var view = new WeightView(pin.AddrOfPinnedObject(), TensorDataType.F32);
             var second = new WeightView(pin.AddrOfPinnedObject() + (outputs * inputs * sizeof(float)), TensorDataType.F32);
-            using var matrix = new PackedMatrix<T>(WeightRows.Stacked((view, outputs)), inputs, storage, lanes);
-            using var gates = new PackedMatrix<T>(WeightRows.Interleaved(view, second, outputs), inputs, storage, lanes);
+            using var matrix = new PackedMatrix<T>(WeightRows.Stacked(new WeightPart(view, inputs, 0, outputs)), inputs, storage, lanes);
+            using var gates = new PackedMatrix<T>(WeightRows.Interleaved(new WeightPart(view, inputs, 0, outputs), new WeightPart(second, inputs, 0, outputs)), inputs, storage, lanes);
             pin.Free();
             using var product = new MatrixProduct<T>(KernelChoice.For<T>().Kernel, lanes, Math.Max(matrix.PanelElements, gates.PanelElements));
             using var input = new RowBuffer<T>(rows, inputs);

@@ -1,5 +1,4 @@
 using Platform.Core.Models;
-using Platform.Serving.Core.Scheduling;
 using Platform.Serving.Execution;
 using Platform.Serving.Execution.Kernels;
 using Platform.Torch.Models.Llama;
@@ -103,53 +102,7 @@ public sealed class ModelExecutorTests
         var model = new TinyModel(TinyModel.Shape, 2);
         var limits = Limits(model.Config, blocks: 512, sequences: 64);
         using var executor = Create(model, limits, kernel, storage: storage);
-        var needle = Prompt(37, 9);
-        var expected = Assert.Single(Run(executor, limits, [needle], 12));
-        foreach (var neighbours in new[] { 1, 6, 15, 63 })
-        {
-            int[][] prompts = [.. Enumerable.Range(0, neighbours).Select(i => Prompt(1 + (i * 3 % 97), 100 + i))];
-            int[][] all = [.. prompts[..(neighbours / 2)], needle, .. prompts[(neighbours / 2)..]];
-            Same(expected, Run(executor, limits, all, 12, budget: 5)[neighbours / 2]);
-            Same(expected, Run(executor, limits, all, 12)[neighbours / 2]);
-        }
-
-        var crowded = new IterationScheduler(limits with { BlockCount = 7 });
-        Same(expected, Run(executor, crowded, [Prompt(30, 5), Prompt(20, 6), needle], 12)[2]);
-        Assert.True(crowded.PreemptionCount > 0);
-
-        var caching = new IterationScheduler(limits with { PrefixCaching = true });
-        Run(executor, caching, [[.. needle[..33], 1, 2, 3]], 1);
-        Same(expected, Assert.Single(Run(executor, caching, [needle], 12)));
-        Assert.Equal(32, caching.PrefixHitTokens);
-    }
-
-    /// <summary>Adds the first half of the inputs to the second, but only where there are several rows.</summary>
-    private sealed unsafe class RowDependentKernel : TileKernel<Float32Element>
-    {
-        private readonly PortableTileKernel<Float32Element> _inner = new();
-
-        public override string Name => "row-dependent";
-
-        public override void Multiply(
-            int rows, Float32Element* input, nint inputStride, Float32Element* panel, int rounds, float* output, nint outputStride, bool add)
-        {
-            if (rows == 1 || rounds < 2)
-            {
-                _inner.Multiply(rows, input, inputStride, panel, rounds, output, outputStride, add);
-                return;
-            }
-
-            var half = rounds / 2;
-            _inner.Multiply(rows, input + (half * RoundInputs), inputStride, panel + (half * RoundInputs * Columns), rounds - half, output, outputStride, add);
-            _inner.Multiply(rows, input, inputStride, panel, half, output, outputStride, add: true);
-        }
-    }
-
-    private static void Same(List<float[]> expected, List<float[]> found)
-    {
-        Assert.Equal(expected.Count, found.Count);
-        for (var step = 0; step < expected.Count; step++)
-            Assert.True(expected[step].AsSpan().SequenceEqual(found[step]), $"The logits of step {step} differ.");
+        Needle.Check(executor, limits);
     }
 
     private static float[] LastLogits(LlamaModel model, List<int> tokens)

@@ -44,39 +44,51 @@ internal readonly unsafe record struct WeightView(nint Start, TensorDataType Typ
     }
 }
 
+/// <summary>Consecutive rows of a weight, whole or from one column on.</summary>
+/// <param name="View">Where the weight lies.</param>
+/// <param name="RowLength">Elements of its rows.</param>
+/// <param name="FirstRow">First row.</param>
+/// <param name="Rows">Number of rows.</param>
+/// <param name="FirstColumn">First column.</param>
+internal readonly record struct WeightPart(WeightView View, int RowLength, int FirstRow, int Rows, int FirstColumn = 0)
+{
+    /// <summary>Reads the beginning of a row of the part.</summary>
+    public unsafe void Read(int row, int width, float* target) => View.Read(((long)(FirstRow + row) * RowLength) + FirstColumn, width, target);
+}
+
 /// <summary>Rows of one or several weights in the order in which a matrix is to have them as outputs.</summary>
 internal sealed class WeightRows
 {
     private readonly (int Part, int Row)[] _rows;
-    private readonly WeightView[] _parts;
+    private readonly WeightPart[] _parts;
 
-    private WeightRows((int Part, int Row)[] rows, WeightView[] parts) => (_rows, _parts) = (rows, parts);
+    private WeightRows((int Part, int Row)[] rows, WeightPart[] parts) => (_rows, _parts) = (rows, parts);
 
     public int Count => _rows.Length;
 
     /// <summary>Weights one below the other.</summary>
-    public static WeightRows Stacked(params ReadOnlySpan<(WeightView View, int Rows)> parts)
+    public static WeightRows Stacked(params ReadOnlySpan<WeightPart> parts)
     {
         var rows = new List<(int, int)>();
         for (var part = 0; part < parts.Length; part++)
             rows.AddRange(Enumerable.Repeat(part, parts[part].Rows).Select((p, row) => (p, row)));
-        return new([.. rows], [.. parts.ToArray().Select(part => part.View)]);
+        return new([.. rows], parts.ToArray());
     }
 
     /// <summary>
     /// Two weights of as many rows, 16 rows of the first and 16 of the second in turn, so that a panel holds both for the same
     /// 16 outputs.
     /// </summary>
-    public static WeightRows Interleaved(WeightView first, WeightView second, int rows)
+    public static WeightRows Interleaved(WeightPart first, WeightPart second)
     {
         const int none = -1;
-        var padded = (rows + 15) / 16 * 16;
+        var padded = (first.Rows + 15) / 16 * 16;
         var order = new (int, int)[2 * padded];
         for (var i = 0; i < padded; i++)
         {
             var place = (i / 16 * 32) + (i % 16);
-            order[place] = i < rows ? (0, i) : (none, 0);
-            order[place + 16] = i < rows ? (1, i) : (none, 0);
+            order[place] = i < first.Rows ? (0, i) : (none, 0);
+            order[place + 16] = i < first.Rows ? (1, i) : (none, 0);
         }
 
         return new(order, [first, second]);
@@ -88,7 +100,7 @@ internal sealed class WeightRows
         var (part, row) = _rows[output];
         if (part < 0)
             return false;
-        _parts[part].Read((long)row * width, width, target);
+        _parts[part].Read(row, width, target);
         return true;
     }
 }
