@@ -48,6 +48,7 @@ internal static class CommandTree
             CompareCommand.Create(runner),
             NodesCommand.Create(runner),
             QueuesCommand.Create(runner),
+            UsageCommand.Create(runner),
             SimulateCommand.Create(runner),
             TopCommand.Create(runner),
             DoctorCommand.Create(runner),

@@ -114,6 +114,7 @@ public sealed class SchedulerOptions : IValidatedOptions
     {
         Lease = TimeSpan.FromSeconds(LeaseSeconds),
         LeaseSkew = TimeSpan.FromSeconds(LeaseSkewSeconds),
+        DevicePricePerHour = DevicePricePerHour,
         Cycle = new CycleOptions
         {
             Policy = PlacementPolicy,

@@ -24,7 +24,18 @@ public sealed class ControlPlaneTests
         var job = await new JobService.JobServiceClient(channel).CreateJobAsync(
             new CreateJobRequest { Parent = "projects/default", Spec = new JobSpec { Name = "demo" } }, cancellationToken: Cancellation);
         Assert.Equal("projects/default/jobs/x", job.Name);
-        Assert.Equal("demo", job.Spec.Name);
+        Assert.Equal(("demo", "default"), (job.Spec.Name, job.User));
+    }
+
+    [Fact]
+    public async Task The_scheduler_learns_whose_key_a_call_came_with()
+    {
+        string hash = Convert.ToHexStringLower(System.Security.Cryptography.SHA256.HashData("secret"u8));
+        await using var cluster = await ScriptedCluster.StartAsync($"--Gateway:ApiKeys:acmé={hash}");
+        using var channel = GrpcChannel.ForAddress(cluster.Grpc);
+        var job = await new JobService.JobServiceClient(channel).CreateJobAsync(
+            new CreateJobRequest { Parent = "projects/default", Spec = new JobSpec() }, new Metadata { { "authorization", "Bearer secret" } }, cancellationToken: Cancellation);
+        Assert.Equal("acmé", job.User);
     }
 
     [Fact]

@@ -191,7 +191,8 @@ internal sealed class ScriptedScheduler
 
     internal sealed class Jobs(ScriptedScheduler scheduler) : JobService.JobServiceBase
     {
-        public override Task<Job> CreateJob(CreateJobRequest request, ServerCallContext context) => Task.FromResult(scheduler.OnCreateJob(request));
+        public override Task<Job> CreateJob(CreateJobRequest request, ServerCallContext context) => Task.FromResult(
+            scheduler.OnCreateJob(request) is var job && job.User.Length == 0 ? new Job(job) { User = CallerHeader.Read(context) } : job);
 
         public override Task<Job> GetJob(GetJobRequest request, ServerCallContext context) =>
             request.Name.EndsWith("/known", StringComparison.Ordinal)

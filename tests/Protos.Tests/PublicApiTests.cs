@@ -12,7 +12,7 @@ public sealed partial class PublicApiTests
     [InlineData("ModelService", "ListModels GetModel ImportModel ExportModel DeleteModel")]
     [InlineData("DeploymentService", "CreateDeployment GetDeployment ListDeployments UpdateDeployment DeleteDeployment WatchDeployment*")]
     [InlineData("InferenceService", "Generate* Chat* Embed Tokenize Compare")]
-    [InlineData("ClusterService", "ListNodes GetNode DrainNode UndrainNode ListQueues UpdateQueue Simulate")]
+    [InlineData("ClusterService", "ListNodes GetNode DrainNode UndrainNode ListQueues UpdateQueue QueryUsage Simulate")]
     [InlineData("ArtifactService", "StatArtifacts UploadArtifact DownloadArtifact*")]
     public void Has_every_documented_method(string service, string methods)
     {

@@ -1,6 +1,7 @@
 using Microsoft.Data.Sqlite;
 using Microsoft.EntityFrameworkCore;
 using Platform.Scheduler.Data;
+using Platform.Scheduling.Queues;
 using Xunit;
 
 namespace Platform.Scheduler.Tests;
@@ -20,6 +21,15 @@ public sealed class SchemaTests
             await db.Database.ExecuteSqlRawAsync(
                 """
                 DROP TABLE queues;
+                DROP TABLE queue_history;
+                ALTER TABLE attempts DROP COLUMN "Resource";
+                ALTER TABLE attempts DROP COLUMN "Queue";
+                ALTER TABLE attempts DROP COLUMN "User";
+                ALTER TABLE attempts DROP COLUMN "DeviceKind";
+                ALTER TABLE attempts DROP COLUMN "Milli";
+                ALTER TABLE attempts DROP COLUMN "PricePerHour";
+                ALTER TABLE jobs DROP COLUMN "User";
+                INSERT INTO attempts ("Gang", "Attempt", "PlacedUnixMs", "State") VALUES ('jobs/lm', 1, 5, '');
                 ALTER TABLE jobs DROP COLUMN "Predicted";
                 ALTER TABLE progress DROP COLUMN "Measured";
                 ALTER TABLE metric_points DROP COLUMN "Parts";
@@ -34,6 +44,12 @@ public sealed class SchemaTests
         await using var after = factory.CreateDbContext();
         var point = await after.MetricPoints.SingleAsync();
         Assert.Equal((5.0, null, null), (point.Loss, point.Parts, point.Utilization));
+        Assert.Equal((0, (string?)null), await after.Attempts.Select(attempt => new ValueTuple<long, string?>(attempt.Milli, attempt.Queue)).SingleAsync());
+        var history = new QueueHistory(DateTimeOffset.FromUnixTimeMilliseconds(7), new Dictionary<(string, string), double> { [("q", "cpu")] = 1.5 });
+        await UsageAccounts.StoreAsync(after, history, CancellationToken.None);
+        await after.SaveChangesAsync();
+        var read = await UsageAccounts.HistoryAsync(after, CancellationToken.None);
+        Assert.Equal((history.At, 1.5), (read.At, read.Average[("q", "cpu")]));
         Assert.Equal(SchemaSetup.Version, (await after.Schema.SingleAsync()).Version);
     }
 

@@ -27,9 +27,12 @@ public sealed record ControlChanges(
     /// <summary>Queues that are new or changed, as they are now.</summary>
     public IReadOnlyList<QueueSpec> Queues { get; init; } = [];
 
+    /// <summary>What queues used lately; null when what is stored is new enough.</summary>
+    public QueueHistory? History { get; init; }
+
     /// <summary>Whether there is nothing to commit.</summary>
     public bool IsEmpty => Gangs.Count + Nodes.Count + Deployments.Count + DeletedDeployments.Count
-        + Replicas.Count + ForgottenReplicas.Count + EndedAttempts.Count + Queues.Count == 0;
+        + Replicas.Count + ForgottenReplicas.Count + EndedAttempts.Count + Queues.Count == 0 && History is null;
 }
 
 /// <summary>What the control plane starts from: what was last committed.</summary>
@@ -43,6 +46,12 @@ public sealed record ControlRecord(
 {
     /// <summary>Queues that were set up.</summary>
     public IReadOnlyList<QueueSpec> Queues { get; init; } = [];
+
+    /// <summary>What queues used lately.</summary>
+    public QueueHistory History { get; init; } = QueueHistory.Empty;
+
+    /// <summary>What attempts that have ended used, by queue.</summary>
+    public IReadOnlyList<QueueSpending> Spent { get; init; } = [];
 }
 
 /// <summary>Answer to a renewed lease.</summary>

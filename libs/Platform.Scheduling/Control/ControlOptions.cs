@@ -18,6 +18,9 @@ public sealed record ControlOptions
     /// <summary>How long what a gateway told of its load counts; gateways tell it every second.</summary>
     public TimeSpan LoadExpiry { get; init; } = TimeSpan.FromSeconds(10);
 
+    /// <summary>Price of a device for an hour, by kind of device; kinds without one cost nothing.</summary>
+    public IReadOnlyDictionary<string, double> DevicePricePerHour { get; init; } = new Dictionary<string, double>();
+
     /// <summary>Settings of the cycle.</summary>
     public CycleOptions Cycle { get; init; } = new();
 

@@ -14,7 +14,7 @@ public sealed partial class ControlPlane
 
     private readonly SortedDictionary<string, QueueSpec> queues = new(StringComparer.Ordinal);
     private readonly Dictionary<RankRequest, double> asked = [];
-    private QueueHistory history = QueueHistory.Empty;
+    private QueueHistory history;
 
     /// <summary>Queues that were set up.</summary>
     public IReadOnlyCollection<QueueSpec> Queues => queues.Values;
@@ -49,11 +49,13 @@ public sealed partial class ControlPlane
         return true;
     }
 
-    /// <summary>Everything the next cycle would decide from.</summary>
-    public CycleInput Input(DateTimeOffset now) => new()
+    /// <summary>Everything the next cycle would decide from. Gangs that a budget keeps from starting are not among those that wait.</summary>
+    public CycleInput Input(DateTimeOffset now) => Input(now, BeyondBudget(now));
+
+    private CycleInput Input(DateTimeOffset now, Dictionary<string, PendingReason> beyondBudget) => new()
     {
         Cluster = Snapshot(),
-        Waiting = [.. gangs.Values.Where(gang => gang.Stage == GangStage.Queued).Select(gang => Waiting(gang, now))],
+        Waiting = [.. gangs.Values.Where(gang => gang.Stage == GangStage.Queued && !beyondBudget.ContainsKey(gang.Gang)).Select(gang => Waiting(gang, now))],
         Running = [.. gangs.Values.Where(gang => gang.IsActive).Select(Running)],
         Queues = [.. queues.Values],
         History = history,
@@ -63,14 +65,17 @@ public sealed partial class ControlPlane
 
     private void RunCycle(DateTimeOffset now)
     {
-        var input = Input(now);
+        var beyondBudget = BeyondBudget(now);
+        var input = Input(now, beyondBudget);
         history = history.After(
             input.Running.GroupBy(gang => (gang.Queue, gang.Rank.DeviceKind)).ToDictionary(queue => queue.Key, queue => queue.Sum(gang => gang.Milli)), now);
+        KeepHistory(now);
         var plan = SchedulingCycle.Decide(input, now);
-        deferrals = plan.Deferred.ToDictionary(deferral => deferral.Gang);
+        deferrals = plan.Deferred.Concat(beyondBudget.Select((entry, index) => new GangDeferral(entry.Key, entry.Value, plan.Deferred.Count + index + 1)))
+            .ToDictionary(deferral => deferral.Gang);
         foreach (var placement in plan.Placed)
         {
-            Apply(placement.Gang, new GangEvent.Placed(placement, newToken(), traceDecision(gangs[placement.Gang])), now);
+            Apply(placement.Gang, new GangEvent.Placed(placement, newToken(), traceDecision(gangs[placement.Gang])) { PricePerHour = PriceOf(gangs[placement.Gang].Shape.DeviceKind) }, now);
         }
 
         foreach (var room in plan.Preempted)

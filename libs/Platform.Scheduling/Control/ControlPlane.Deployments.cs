@@ -65,6 +65,8 @@ public sealed partial class ControlPlane
     {
         Gang = GangOf(id),
         Project = deployment.Project,
+        User = deployment.User,
+        Deployment = deployment.Id,
         Kind = WorkloadKind.Serving,
         Workload = GangJson.Write(new ReplicaWorkload(
             deployment.Id, deployment.Project, deployment.ModelDirectory, deployment.ModelVersion, deployment.Spec)),

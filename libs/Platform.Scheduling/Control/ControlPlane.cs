@@ -2,6 +2,7 @@ using Platform.Core.Gangs;
 using Platform.Scheduling.Cycle;
 using Platform.Scheduling.Deployments;
 using Platform.Scheduling.Gangs;
+using Platform.Scheduling.Queues;
 
 namespace Platform.Scheduling.Control;
 
@@ -38,6 +39,8 @@ public sealed partial class ControlPlane
     {
         (this.options, this.epoch, this.newToken, this.traceDecision) = (options, epoch, newToken, traceDecision);
         lastVersion = epoch << 32;
+        (history, historyStoredAt) = (record.History, now);
+        spending = new SpendingLedger(record.Spent, now);
         foreach (var gang in record.Gangs)
         {
             gangs[gang.Gang] = gang;
@@ -217,6 +220,7 @@ public sealed partial class ControlPlane
                 ? GangCoordinator.Assignments(gang, epoch, options.Gangs).Where(assignment => assignment.Node == command.Node) : [])])
         {
             Queues = [.. changes.Queues.Select(name => queues[name])],
+            History = changes.History ? history : null,
         };
         changes.Clear();
         foreach (var ended in taken.Gangs.Where(gang => gang.IsTerminal
@@ -244,6 +248,7 @@ public sealed partial class ControlPlane
                 break;
             case GangEffect.AttemptEnded ended:
                 changes.EndedAttempts.Add((gang, ended.Attempt, ended.Outcome));
+                spending.End(gangs[gang].Queue, ended.Attempt.Held, ended.Attempt.EndedAt ?? ended.Attempt.PlacedAt);
                 break;
         }
     }
@@ -276,6 +281,8 @@ public sealed partial class ControlPlane
 
         public SortedSet<(string Gang, string Node)> Commands { get; } = [];
 
+        public bool History { get; set; }
+
         public void Clear()
         {
             Gangs.Clear();
@@ -287,6 +294,7 @@ public sealed partial class ControlPlane
             ForgottenReplicas.Clear();
             EndedAttempts.Clear();
             Commands.Clear();
+            History = false;
         }
     }
 }

@@ -6,6 +6,9 @@ public enum PendingCode
     /// <summary>Its queue may not use more.</summary>
     Quota,
 
+    /// <summary>Its queue, or one above it, has used up its budget.</summary>
+    Budget,
+
     /// <summary>It would fit, but a gang that goes first waits for those devices.</summary>
     Priority,
 

@@ -12,6 +12,9 @@ public sealed record DeploymentState
     /// <summary>Project it belongs to.</summary>
     public required string Project { get; init; }
 
+    /// <summary>Who created it, for accounting.</summary>
+    public string User { get; init; } = "default";
+
     /// <summary>Unique over all time.</summary>
     public required string Uid { get; init; }
 

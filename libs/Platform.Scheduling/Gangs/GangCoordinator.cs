@@ -88,6 +88,7 @@ public static partial class GangCoordinator
             ResumeFrom = state.LatestCheckpoint?.Directory,
             PlacedAt = now,
             Borrows = placed.Placement.Borrows,
+            PricePerHour = placed.PricePerHour,
             Deadline = now + timeouts.Prepare,
             TraceParent = placed.TraceParent,
         };

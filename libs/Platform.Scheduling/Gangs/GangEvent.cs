@@ -14,7 +14,11 @@ public abstract record GangEvent
     /// <param name="Placement">The devices.</param>
     /// <param name="Token">Secret of the attempt.</param>
     /// <param name="TraceParent">W3C context of the decision.</param>
-    public sealed record Placed(GangPlacement Placement, string Token, string? TraceParent) : GangEvent;
+    public sealed record Placed(GangPlacement Placement, string Token, string? TraceParent) : GangEvent
+    {
+        /// <summary>Price of each of the devices for an hour; null when none is configured.</summary>
+        public double? PricePerHour { get; init; }
+    }
 
     /// <summary>Others make room for it, which is kept for it until a time.</summary>
     /// <param name="Placement">The places.</param>

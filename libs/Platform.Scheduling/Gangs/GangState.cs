@@ -1,6 +1,7 @@
 using System.Text.Json.Serialization;
 using Platform.Core.Gangs;
 using Platform.Scheduling.Cycle;
+using Platform.Scheduling.Queues;
 
 namespace Platform.Scheduling.Gangs;
 
@@ -102,6 +103,9 @@ public sealed record AttemptState
     /// <summary>Whether its queue was beyond its own quota with it.</summary>
     public bool Borrows { get; init; }
 
+    /// <summary>Price of each of its devices for an hour when they were given; null when none was configured.</summary>
+    public double? PricePerHour { get; init; }
+
     /// <summary>Whether members were told to start: only such attempts use up restarts.</summary>
     public bool Started { get; init; }
 
@@ -132,6 +136,10 @@ public sealed record AttemptState
     /// <summary>Ranks of the attempt: an elastic gang may run with fewer than its shape has.</summary>
     [JsonIgnore]
     public int WorldSize => Members.Sum(member => member.Ranks.Count);
+
+    /// <summary>Devices that it was given, all of which count as held until the last of them is free.</summary>
+    [JsonIgnore]
+    public Holding Held => new(Members.Sum(member => member.Ranks.Sum(rank => (long)rank.Devices.Count * rank.DeviceMilli)), PricePerHour, PlacedAt);
 
     /// <summary>Whether every member's devices are free.</summary>
     [JsonIgnore]
@@ -171,6 +179,12 @@ public sealed record GangState
 
     /// <summary>Project it belongs to.</summary>
     public required string Project { get; init; }
+
+    /// <summary>Who submitted it, for accounting.</summary>
+    public string User { get; init; } = "default";
+
+    /// <summary>Deployment that it is a replica of; null for a job.</summary>
+    public string? Deployment { get; init; }
 
     /// <summary>What runs.</summary>
     public required WorkloadKind Kind { get; init; }

@@ -25,7 +25,8 @@ public sealed record QueueHistory(DateTimeOffset At, IReadOnlyDictionary<(string
         double kept = At == DateTimeOffset.UnixEpoch ? 0 : Math.Pow(0.5, (now - At) / HalfLife);
         var next = Average.Keys.Concat(used.Keys).Distinct()
             .ToDictionary(key => key, key => (kept * Average.GetValueOrDefault(key)) + ((1 - kept) * (At == DateTimeOffset.UnixEpoch ? 0 : used.GetValueOrDefault(key))));
-        foreach (var key in next.Where(entry => entry.Value < 0.5).Select(entry => entry.Key).ToList())
+        // What is in use stays however little it is yet: steps are short beside the half-life.
+        foreach (var key in next.Where(entry => entry.Value < 0.5 && used.GetValueOrDefault(entry.Key) == 0).Select(entry => entry.Key).ToList())
         {
             next.Remove(key);
         }

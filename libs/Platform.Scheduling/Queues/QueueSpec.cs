@@ -21,6 +21,9 @@ public sealed record QueueSpec
     /// <summary>Its claim relative to other queues, above 0.</summary>
     public double Weight { get; init; } = 1;
 
+    /// <summary>What its gangs and those of the queues below it may use up; null for no bound.</summary>
+    public QueueBudget? Budget { get; init; }
+
     /// <summary>Everything wrong with a set of queues: unknown parents, circles, negative figures.</summary>
     public static IReadOnlyList<string> Check(IReadOnlyList<QueueSpec> queues)
     {
@@ -35,6 +38,8 @@ public sealed record QueueSpec
 
             wrong.AddRange(queue.Nominal.Concat(queue.BorrowingLimit).Concat(queue.LendingLimit).Where(entry => entry.Value < 0)
                 .Select(entry => $"{queue.Name}: expected 0 or more {entry.Key} devices, found {entry.Value}."));
+            wrong.AddRange(new[] { ("device-hours", queue.Budget?.DeviceHours), ("money", queue.Budget?.Money) }.Where(bound => bound.Item2 is { } value && !(value >= 0 && double.IsFinite(value)))
+                .Select(bound => FormattableString.Invariant($"{queue.Name}: expected a budget of 0 or more {bound.Item1}, found {bound.Item2}.")));
             var seen = new HashSet<string>();
             for (var at = queue; at.Parent is { } parent; at = byName[parent])
             {

@@ -31,6 +31,10 @@ public sealed class ForwardedClusterService(ClusterService.ClusterServiceClient 
         forward.UnaryAsync(request, context, scheduler.UpdateQueueAsync);
 
     /// <inheritdoc/>
+    public override Task<QueryUsageResponse> QueryUsage(QueryUsageRequest request, ServerCallContext context) =>
+        forward.UnaryAsync(request, context, scheduler.QueryUsageAsync);
+
+    /// <inheritdoc/>
     public override Task<SimulateResponse> Simulate(SimulateRequest request, ServerCallContext context) =>
         forward.UnaryAsync(request, context, scheduler.SimulateAsync);
 }

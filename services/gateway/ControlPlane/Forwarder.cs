@@ -1,10 +1,11 @@
 using Grpc.Core;
+using Platform.Hosting.Network;
 
 namespace Platform.Gateway.ControlPlane;
 
 /// <summary>
 /// Passes control calls on to the scheduler, which implements the same services. Errors pass with all their details: the
-/// status and its trailers are the scheduler's.
+/// status and its trailers are the scheduler's. Who called goes along, so that the scheduler can account for it.
 /// </summary>
 public sealed class Forwarder(GatewayOptions options, TimeProvider time, IHostApplicationLifetime lifetime)
 {
@@ -61,6 +62,6 @@ public sealed class Forwarder(GatewayOptions options, TimeProvider time, IHostAp
         DateTime? deadline = context.Deadline == DateTime.MaxValue ? null : context.Deadline;
         if (bounded && deadline is null)
             deadline = time.GetUtcNow().UtcDateTime.AddSeconds(options.ControlTimeoutSeconds);
-        return new CallOptions(deadline: deadline, cancellationToken: context.CancellationToken);
+        return new CallOptions(CallerHeader.Of(CallerIdentity.TenantOf(context.GetHttpContext())), deadline, context.CancellationToken);
     }
 }

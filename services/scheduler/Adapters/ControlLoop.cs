@@ -145,7 +145,7 @@ internal sealed partial class ControlLoop(
     private async Task LoadAsync(SchedulerDbContext db, long current, DateTimeOffset now, CancellationToken cancellationToken)
     {
         store = new StateStore();
-        var record = await store.LoadAsync(db, cancellationToken);
+        var record = await store.LoadAsync(db, now, cancellationToken);
         epoch = current;
         sequence = Math.Max(0, await LastSequenceAsync(db, current, cancellationToken) - (current << 32));
         plane = new ControlPlane(record, options.Control, epoch, NewToken, TraceDecision, now);
@@ -192,6 +192,11 @@ internal sealed partial class ControlLoop(
         }
 
         store.Write(db, changes);
+        if (changes.History is { } history)
+        {
+            await UsageAccounts.StoreAsync(db, history, cancellationToken);
+        }
+
         await context.WriteAllAsync(db, cancellationToken);
         await db.SaveChangesAsync(cancellationToken);
         await transaction.CommitAsync(cancellationToken);

@@ -44,10 +44,11 @@ internal sealed class JobSubmission(IDbContextFactory<SchedulerDbContext> factor
     }
 
     /// <summary>The gang of a job that runs a program.</summary>
-    public static GangState GangOf(string id, string project, CommandJobSpec job, string? traceParent, DateTimeOffset now) => new()
+    public static GangState GangOf(string id, string project, CommandJobSpec job, string user, string? traceParent, DateTimeOffset now) => new()
     {
         Gang = $"jobs/{id}",
         Project = project,
+        User = user,
         Kind = WorkloadKind.Command,
         Workload = CommandJobReader.ToJson(job).ToJsonString(),
         Shape = GangShape.Of(job),
@@ -129,10 +130,11 @@ internal sealed class JobSubmission(IDbContextFactory<SchedulerDbContext> factor
     }
 
     /// <summary>The gang of a checked job.</summary>
-    public static GangState GangOf(string id, string project, CheckedJob job, string? traceParent, DateTimeOffset now) => new()
+    public static GangState GangOf(string id, string project, CheckedJob job, string user, string? traceParent, DateTimeOffset now) => new()
     {
         Gang = $"jobs/{id}",
         Project = project,
+        User = user,
         Kind = WorkloadKind.Training,
         Workload = JobSpecWriter.ToJson(job.Workload).ToJsonString(),
         Shape = job.Shape,

@@ -113,15 +113,16 @@ internal sealed class ModelRegistry(ControlLoop loop, IDbContextFactory<Schedule
         string key = $"{gang.Project}/{model.Model}";
         control.Plane.PutDeployment(control.Plane.FindDeployment(key) is { Deleting: false } known
             ? known.At(model.Version, model.Directory, model.ContextLength) with { Spec = spec }
-            : NewDeployment(gang.Project, model.Model, spec, model, gang.TraceParent, control.Now));
+            : NewDeployment(gang.Project, model.Model, spec, model, gang.User, gang.TraceParent, control.Now));
     }
 
     /// <summary>A deployment of a model at its beginning.</summary>
     public static DeploymentState NewDeployment(
-        string project, string id, Platform.Core.Deployments.DeploymentSpec spec, ModelRow model, string? traceParent, DateTimeOffset now) => new()
+        string project, string id, Platform.Core.Deployments.DeploymentSpec spec, ModelRow model, string user, string? traceParent, DateTimeOffset now) => new()
         {
             Id = id,
             Project = project,
+            User = user,
             Uid = Guid.NewGuid().ToString("N"),
             Spec = spec,
             ModelVersion = model.Version,

@@ -54,6 +54,21 @@ internal sealed class AttemptRow
     public string? Outcome { get; set; }
 
     public required string State { get; set; }
+
+    /// <summary>What it ran for: the name of the job or deployment. Null before the account was kept, as all that follow.</summary>
+    public string? Resource { get; set; }
+
+    public string? Queue { get; set; }
+
+    public string? User { get; set; }
+
+    public string? DeviceKind { get; set; }
+
+    /// <summary>Thousandths of devices that it holds or held.</summary>
+    public long Milli { get; set; }
+
+    /// <summary>Price of a whole device when they were given.</summary>
+    public double? PricePerHour { get; set; }
 }
 
 /// <summary>A share of a device that a live attempt holds.</summary>
@@ -86,6 +101,9 @@ internal sealed class JobRow
     public required string Spec { get; set; }
 
     public string? Model { get; set; }
+
+    /// <summary>Who submitted it.</summary>
+    public string? User { get; set; }
 
     /// <summary>What the planner predicted: <c>platform.v1.RunFigures</c> as JSON.</summary>
     public string? Predicted { get; set; }
@@ -215,6 +233,19 @@ internal sealed class QueueRow
     public required string Name { get; set; }
 
     public required string State { get; set; }
+}
+
+/// <summary>What a queue used lately of a kind of device.</summary>
+internal sealed class QueueHistoryRow
+{
+    public required string Queue { get; set; }
+
+    public required string Kind { get; set; }
+
+    /// <summary>Thousandths of devices, averaged with weights that fade.</summary>
+    public double Average { get; set; }
+
+    public long AtUnixMs { get; set; }
 }
 
 /// <summary>A replica: which deployment a serving gang belongs to.</summary>

@@ -11,7 +11,7 @@ namespace Platform.Scheduler.Data;
 internal static class SchemaSetup
 {
     /// <summary>Version that this program reads and writes.</summary>
-    public const int Version = 3;
+    public const int Version = 4;
 
     private const int Tries = 10;
 
@@ -29,6 +29,18 @@ internal static class SchemaSetup
         // Queues with quotas.
         [3] = """
             CREATE TABLE queues ("Name" TEXT NOT NULL PRIMARY KEY, "State" TEXT NOT NULL);
+            """,
+
+        // Who used what: attempts say for whom, and what queues used lately outlives the process.
+        [4] = """
+            ALTER TABLE attempts ADD COLUMN "Resource" TEXT NULL;
+            ALTER TABLE attempts ADD COLUMN "Queue" TEXT NULL;
+            ALTER TABLE attempts ADD COLUMN "User" TEXT NULL;
+            ALTER TABLE attempts ADD COLUMN "DeviceKind" TEXT NULL;
+            ALTER TABLE attempts ADD COLUMN "Milli" BIGINT NOT NULL DEFAULT 0;
+            ALTER TABLE attempts ADD COLUMN "PricePerHour" DOUBLE PRECISION NULL;
+            ALTER TABLE jobs ADD COLUMN "User" TEXT NULL;
+            CREATE TABLE queue_history ("Queue" TEXT NOT NULL, "Kind" TEXT NOT NULL, "Average" DOUBLE PRECISION NOT NULL, "AtUnixMs" BIGINT NOT NULL, PRIMARY KEY ("Queue", "Kind"));
             """,
     };
 

@@ -20,7 +20,7 @@ internal sealed class StateStore
     private readonly HashSet<string> queues = [];
 
     /// <summary>What was last committed.</summary>
-    public async Task<ControlRecord> LoadAsync(SchedulerDbContext db, CancellationToken cancellationToken)
+    public async Task<ControlRecord> LoadAsync(SchedulerDbContext db, DateTimeOffset now, CancellationToken cancellationToken)
     {
         var live = await db.Gangs.AsNoTracking().Where(gang => !gang.Terminal).ToListAsync(cancellationToken);
         foreach (var gang in live)
@@ -47,15 +47,18 @@ internal sealed class StateStore
             [.. replicas.Select(row => (row.Id, row.Deployment, row.Revision))])
         {
             Queues = [.. queueRows.Select(row => GangJson.Read<QueueSpec>(row.State))],
+            History = await UsageAccounts.HistoryAsync(db, cancellationToken),
+            Spent = await UsageAccounts.SpentAsync(db, now, cancellationToken),
         };
     }
 
     /// <summary>Adds changes to the context; nothing is written before its owner saves.</summary>
     public void Write(SchedulerDbContext db, ControlChanges changes)
     {
+        var byName = changes.Gangs.ToDictionary(gang => gang.Gang);
         foreach (var (gang, attempt, outcome) in changes.EndedAttempts)
         {
-            Store(db, gang, attempt, outcome);
+            Store(db, byName[gang], attempt, outcome);
         }
 
         foreach (var gang in changes.Gangs)
@@ -97,21 +100,27 @@ internal sealed class StateStore
         }
     }
 
-    private static AttemptRow RowOf(string gang, AttemptState attempt, StopOutcome? outcome) => new()
+    private static AttemptRow RowOf(GangState gang, AttemptState attempt, StopOutcome? outcome) => new()
     {
-        Gang = gang,
+        Gang = gang.Gang,
         Attempt = attempt.Number,
         PlacedUnixMs = attempt.PlacedAt.ToUnixTimeMilliseconds(),
         EndedUnixMs = attempt.EndedAt?.ToUnixTimeMilliseconds(),
         Outcome = outcome?.ToString(),
         State = GangJson.Write(attempt),
+        Resource = UsageAccounts.ResourceOf(gang),
+        Queue = gang.Queue,
+        User = gang.User,
+        DeviceKind = gang.Shape.DeviceKind,
+        Milli = attempt.Held.Milli,
+        PricePerHour = attempt.PricePerHour,
     };
 
-    private void Store(SchedulerDbContext db, string gang, AttemptState attempt, StopOutcome outcome)
+    private void Store(SchedulerDbContext db, GangState gang, AttemptState attempt, StopOutcome outcome)
     {
-        bool isNew = gangs.GetValueOrDefault(gang).Attempt < attempt.Number;
-        db.Entry(RowOf(gang, attempt, outcome)).State = isNew ? EntityState.Added : EntityState.Modified;
-        gangs[gang] = gangs.GetValueOrDefault(gang) with { Attempt = Math.Max(gangs.GetValueOrDefault(gang).Attempt, attempt.Number) };
+        var known = gangs.GetValueOrDefault(gang.Gang);
+        db.Entry(RowOf(gang, attempt, outcome)).State = known.Attempt < attempt.Number ? EntityState.Added : EntityState.Modified;
+        gangs[gang.Gang] = known with { Attempt = Math.Max(known.Attempt, attempt.Number) };
     }
 
     private void Store(SchedulerDbContext db, GangState gang, HashSet<int> stored)
@@ -134,7 +143,7 @@ internal sealed class StateStore
         entry.Property(r => r.Version).OriginalValue = version;
         if (gang.Attempt is { EndedAt: null } running && !stored.Contains(current))
         {
-            db.Entry(RowOf(gang.Gang, running, null)).State = attempt < current ? EntityState.Added : EntityState.Modified;
+            db.Entry(RowOf(gang, running, null)).State = attempt < current ? EntityState.Added : EntityState.Modified;
         }
 
         gangs[gang.Gang] = (version + 1, current);

@@ -1,8 +1,10 @@
 using Google.Protobuf.WellKnownTypes;
 using Grpc.Core;
+using Microsoft.EntityFrameworkCore;
 using Platform.Hosting.Errors;
 using Platform.Scheduler.Adapters;
 using Platform.Scheduler.Core;
+using Platform.Scheduler.Data;
 using Platform.Scheduling.Control;
 using Platform.V1;
 using NodeState = Platform.Scheduling.Control.NodeState;
@@ -11,7 +13,7 @@ using NodePhase = Platform.V1.NodeState;
 namespace Platform.Scheduler.Grpc;
 
 /// <summary>Nodes and queues.</summary>
-internal sealed class ClusterServiceImpl(ControlLoop loop) : ClusterService.ClusterServiceBase
+internal sealed class ClusterServiceImpl(ControlLoop loop, IDbContextFactory<SchedulerDbContext> factory, SchedulerOptions options, TimeProvider time) : ClusterService.ClusterServiceBase
 {
     public override async Task<ListNodesResponse> ListNodes(ListNodesRequest request, ServerCallContext context)
     {
@@ -45,12 +47,20 @@ internal sealed class ClusterServiceImpl(ControlLoop loop) : ClusterService.Clus
 
     public override Task<Queue> UpdateQueue(UpdateQueueRequest request, ServerCallContext context)
     {
-        var queue = QueueMessages.Read(request.Queue);
+        var queue = QueueMessages.Read(request.Queue, options.DevicePricePerHour.Count > 0);
         return loop.RunAsync(
             control => control.Plane.PutQueue(queue) is { Count: > 0 } wrong
                 ? throw new InvalidRequestException("queue", string.Join(" ", wrong))
                 : QueueMessages.List(control.Plane, control.Now).Queues.Single(known => known.Name == request.Queue.Name),
             context.CancellationToken);
+    }
+
+    public override async Task<QueryUsageResponse> QueryUsage(QueryUsageRequest request, ServerCallContext context)
+    {
+        var query = UsageMessages.Read(request, time.GetUtcNow());
+        await using var db = await factory.CreateDbContextAsync(context.CancellationToken);
+        var sums = await UsageAccounts.QueryAsync(db, query.By, query.Queue, query.User, query.From, query.To, context.CancellationToken);
+        return UsageMessages.Of(sums, query);
     }
 
     public override Task<SimulateResponse> Simulate(SimulateRequest request, ServerCallContext context) => throw new UnimplementedException(

@@ -4,6 +4,7 @@ using Platform.Core.Deployments;
 using Platform.Core.Specs;
 using Platform.Core.Validation;
 using Platform.Hosting.Errors;
+using Platform.Hosting.Network;
 using Platform.Hosting.Telemetry;
 using Platform.Scheduler.Adapters;
 using Platform.Scheduler.Core;
@@ -37,6 +38,7 @@ internal sealed class DeploymentServiceImpl(ControlLoop loop, ModelRegistry regi
         var row = await registry.FindAsync(project, model, context.CancellationToken)
             ?? throw new FailedPreconditionException("MODEL_UNKNOWN", $"There is no {ResourceNames.Model(project, model)}; train or import it first.");
         submission.RequireFeasible(GangShape.Of(spec), "");
+        string user = CallerHeader.Read(context);
         string? trace = TraceContext.Current;
         await loop.RunAsync(
             control =>
@@ -46,7 +48,7 @@ internal sealed class DeploymentServiceImpl(ControlLoop loop, ModelRegistry regi
                     return Redeploy(control, known, spec, row);
                 }
 
-                var created = ModelRegistry.NewDeployment(project, id, spec, row, trace, control.Now);
+                var created = ModelRegistry.NewDeployment(project, id, spec, row, user, trace, control.Now);
                 control.Plane.PutDeployment(created);
                 return created;
             },

@@ -47,11 +47,18 @@ internal static class JobFigures
     public static void AddCost(
         Job job, GangState gang, IEnumerable<AttemptRow> attempts, IReadOnlyDictionary<string, double> prices, DateTimeOffset now)
     {
-        double held = attempts.Sum(attempt => Math.Max(0, (attempt.EndedUnixMs ?? now.ToUnixTimeMilliseconds()) - attempt.PlacedUnixMs) / 3_600_000.0);
-        job.DeviceHours = held * gang.Shape.DeviceSlots * gang.Shape.DeviceMilli / 1000;
-        if (prices.TryGetValue(gang.Shape.DeviceKind, out double price))
+        double? today = prices.TryGetValue(gang.Shape.DeviceKind, out double price) ? price : null, cost = today is null ? null : 0;
+        foreach (var attempt in attempts)
         {
-            job.Cost = job.DeviceHours * price;
+            long milli = attempt.Resource is null ? (long)gang.Shape.DeviceSlots * gang.Shape.DeviceMilli : attempt.Milli;
+            double hours = milli / 1000.0 * Math.Max(0, (attempt.EndedUnixMs ?? now.ToUnixTimeMilliseconds()) - attempt.PlacedUnixMs) / 3_600_000.0;
+            job.DeviceHours += hours;
+            cost = (attempt.PricePerHour ?? today) is { } hourly ? (cost ?? 0) + (hours * hourly) : cost;
+        }
+
+        if (cost is { } paid)
+        {
+            job.Cost = paid;
         }
     }
 

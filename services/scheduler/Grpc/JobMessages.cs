@@ -39,6 +39,7 @@ internal static class JobMessages
             Restarts = gang.Restarts,
             Progress = ProgressOf(gang, progress, totalSteps),
             Failure = gang.Failure is { } failure ? FailureOf(failure) : null,
+            User = gang.User,
             Model = row.Model is null ? "" : ResourceNames.Model(row.Project, row.Model),
             CheckpointStep = gang.LatestCheckpoint?.Step ?? 0,
             Checkpoint = gang.LatestCheckpoint is { } checkpoint ? CheckpointOf(checkpoint) : null,

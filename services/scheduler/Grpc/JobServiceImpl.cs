@@ -5,6 +5,7 @@ using Grpc.Core;
 using Microsoft.EntityFrameworkCore;
 using Platform.Core.Jobs;
 using Platform.Hosting.Errors;
+using Platform.Hosting.Network;
 using Platform.Hosting.Telemetry;
 using Platform.Scheduler.Adapters;
 using Platform.Scheduler.Core;
@@ -37,6 +38,7 @@ internal sealed class JobServiceImpl(
             return new Job { Spec = JobMessages.Parse<JobSpec>(spec), State = JobState.Unspecified };
         }
 
+        string user = CallerHeader.Read(context);
         string? trace = TraceContext.Current;
         string id = await loop.RunAsync(
             async control =>
@@ -55,6 +57,7 @@ internal sealed class JobServiceImpl(
                     Uid = Guid.NewGuid().ToString(),
                     Sequence = control.NextSequence(),
                     Spec = spec,
+                    User = user,
                     Predicted = predicted,
                     CreatedUnixMs = now,
                 });
@@ -64,7 +67,7 @@ internal sealed class JobServiceImpl(
                     control.Created[request.RequestId] = created;
                 }
 
-                control.Plane.Submit(gangOf(created, trace, control.Now));
+                control.Plane.Submit(gangOf(created, user, trace, control.Now));
                 return created;
             },
             context.CancellationToken);
@@ -236,18 +239,18 @@ internal sealed class JobServiceImpl(
     }
 
     /// <summary>Reads and checks either kind of job: its name, its canonical form, what is predicted of it, and how its gang is made.</summary>
-    private async Task<(string Name, string Spec, string? Predicted, Func<string, string?, DateTimeOffset, GangState> GangOf)> ReadAsync(
+    private async Task<(string Name, string Spec, string? Predicted, Func<string, string, string?, DateTimeOffset, GangState> GangOf)> ReadAsync(
         string project, CreateJobRequest request, CancellationToken cancellationToken)
     {
         if (request.Spec is { Kind: CommandJobReader.CommandJob } spec)
         {
             var command = submission.CheckCommand(spec, request.RequestId);
-            return (command.Name, CommandJobReader.ToJson(command).ToJsonString(), null, (id, trace, now) => JobSubmission.GangOf(id, project, command, trace, now));
+            return (command.Name, CommandJobReader.ToJson(command).ToJsonString(), null, (id, user, trace, now) => JobSubmission.GangOf(id, project, command, user, trace, now));
         }
 
         var job = await submission.CheckAsync(project, request.Spec, request.RequestId, mustFit: true, cancellationToken);
         string? predicted = planning.Plan(job.Workload, null, null) is { } plan ? PlanJson.Figures(plan).ToJsonString() : null;
-        return (job.Written.Name, JobSpecWriter.ToJson(job.Written).ToJsonString(), predicted, (id, trace, now) => JobSubmission.GangOf(id, project, job, trace, now));
+        return (job.Written.Name, JobSpecWriter.ToJson(job.Written).ToJsonString(), predicted, (id, user, trace, now) => JobSubmission.GangOf(id, project, job, user, trace, now));
     }
 
     private static bool IsOver(GangStage stage) => stage is GangStage.Succeeded or GangStage.Failed or GangStage.Cancelled;

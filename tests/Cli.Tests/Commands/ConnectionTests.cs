@@ -31,13 +31,13 @@ public sealed class ConnectionTests
         await using var platform = await ScriptedPlatform.StartAsync();
         platform.Script.On<ListQueuesRequest, ListQueuesResponse>(_ => new ListQueuesResponse
         {
-            Queues = { new Queue { Name = "queues/default", PendingJobs = 1, RunningJobs = 2, Used = { ["cpu"] = 8 }, Weight = 1 } },
+            Queues = { new Queue { Name = "queues/default", PendingJobs = 1, RunningJobs = 2, Used = { ["cpu"] = 8 }, Weight = 1, Budget = new Budget { DeviceHours = 10, Period = BudgetPeriod.Month }, BudgetUse = new BudgetUse { DeviceHours = 2.5 } } },
         });
         using var cli = new CommandLine(platform.Address["http://".Length..]);
 
         var run = await cli.With("PLATFORM_API_KEY", "k").RunAsync("queues", "list");
 
-        Assert.Equal(["QUEUE    PENDING  RUNNING  IN USE  QUOTA  BORROWED  LENT  SHARE  WEIGHT", "default  1        2        8 cpu   -      -         -     0      1"], run.OutputLines);
+        Assert.Equal(["QUEUE    PENDING  RUNNING  IN USE  QUOTA  BORROWED  LENT  SHARE  WEIGHT  BUDGET", "default  1        2        8 cpu   -      -         -     0      1       2.5 of 10 device-hours this month"], run.OutputLines);
         Assert.Equal("Bearer k", Assert.Single(platform.Script.Calls).Headers.GetValue("authorization"));
     }
 

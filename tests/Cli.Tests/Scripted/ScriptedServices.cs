@@ -72,6 +72,10 @@ internal sealed class ScriptedCluster(Script script) : ClusterService.ClusterSer
 
     public override Task<Node> UndrainNode(UndrainNodeRequest request, ServerCallContext context) => script.AnswerAsync<Node>(request);
 
+    public override Task<QueryUsageResponse> QueryUsage(QueryUsageRequest request, ServerCallContext context) => script.AnswerAsync<QueryUsageResponse>(request);
+
+    public override Task<Queue> UpdateQueue(UpdateQueueRequest request, ServerCallContext context) => script.AnswerAsync<Queue>(request);
+
     public override Task<ListQueuesResponse> ListQueues(ListQueuesRequest request, ServerCallContext context) => script.AnswerAsync<ListQueuesResponse>(request);
 }
 
