@@ -42,23 +42,26 @@ internal sealed class BenchModel
     };
 
     /// <summary>Writes the model.</summary>
-    public static BenchModel Write(ModelConfig config, string directory)
+    /// <param name="config">Shape.</param>
+    /// <param name="directory">Where to.</param>
+    /// <param name="single">In fp32, of numbers that bf16 does not have.</param>
+    public static BenchModel Write(ModelConfig config, string directory, bool single = false)
     {
         System.IO.Directory.CreateDirectory(directory);
         var tokens = Vocabulary(config.VocabSize);
         WriteTokenizer(directory, tokens);
         var model = new BenchModel(config, directory);
         using var export = HuggingFaceExport.Create(
-            directory, HuggingFaceConfig.Of(config, TensorDataType.BF16), new GenerationConfig { BosTokenId = 0, EosTokenIds = [0] });
-        using var gguf = new GgufWriter(model.GgufPath, config, tokens);
+            directory, HuggingFaceConfig.Of(config, single ? TensorDataType.F32 : TensorDataType.BF16), new GenerationConfig { BosTokenId = 0, EosTokenIds = [0] });
+        using var gguf = new GgufWriter(model.GgufPath, config, tokens, single);
         var random = new Random(7);
         foreach (var tensor in ModelTensors.Of(config))
         {
-            var values = new ushort[tensor.Shape.ElementCount()];
+            var values = new float[tensor.Shape.ElementCount()];
             var isNorm = tensor.Shape.Count == 1;
             for (var i = 0; i < values.Length; i++)
-                values[i] = Rounded(isNorm ? 1 : (float)((random.NextDouble() - 0.5) * 0.08));
-            export.Write(tensor.Name, MemoryMarshal.AsBytes<ushort>(values));
+                values[i] = isNorm ? (single ? (float)(0.75 + (random.NextDouble() * 0.5)) : 1) : (float)((random.NextDouble() - 0.5) * 0.08);
+            export.Write(tensor.Name, single ? MemoryMarshal.AsBytes<float>(values) : MemoryMarshal.AsBytes<ushort>(Rounded(values)));
             gguf.Write(tensor.Name, values);
         }
 
@@ -66,11 +69,12 @@ internal sealed class BenchModel
         return model;
     }
 
-    private static ushort Rounded(float value)
+    /// <summary>The nearest numbers in bf16.</summary>
+    public static ushort[] Rounded(float[] values) => [.. values.Select(value =>
     {
         var bits = BitConverter.SingleToUInt32Bits(value);
         return (ushort)((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16);
-    }
+    })];
 
     private static string[] Vocabulary(int size)
     {

@@ -11,8 +11,7 @@ internal static class BesideLlamaCpp
     public static void Run(BenchModel model, EngineOptions options, BenchReport report, int repetitions, bool quick)
     {
         using var ours = new EngineUnderTest(model, options with { EnablePrefixCaching = false });
-        var modules = Path.Combine(AppContext.BaseDirectory, "..", "..", "..", "llama.cpp");
-        using var theirs = LlamaCpp.TryStart(model.GgufPath, Path.GetFullPath(modules), Environment.ProcessorCount, "default", out var absence);
+        using var theirs = LlamaCpp.TryStart(model.GgufPath, LlamaCpp.DefaultModules, Environment.ProcessorCount, "default", contextSize: 4096, out var absence);
         Console.WriteLine($"kernels: {ours.Kernel}; llama.cpp: {(theirs is null ? absence : "bf16 weights, its default cache")}");
         var random = new Random(3);
         var tokens = quick ? 32 : 128;

@@ -6,7 +6,7 @@ using Platform.Formats.HuggingFace;
 namespace Platform.Benchmarks.Serving;
 
 /// <summary>
-/// Writes a Llama's weights as llama.cpp reads them (GGUF version 3, docs/gguf.md of ggml): matrices in bf16, norms in fp32,
+/// Writes a Llama's weights as llama.cpp reads them (GGUF version 3, docs/gguf.md of ggml): matrices in bf16 or fp32, norms in fp32,
 /// the rows of query and key turned from halves to neighbouring pairs, which is the rotary pairing of that format.
 /// </summary>
 internal sealed class GgufWriter : IDisposable
@@ -21,12 +21,12 @@ internal sealed class GgufWriter : IDisposable
 
     private sealed record TensorPlace(string Name, long[] Shape, uint Type, long Bytes);
 
-    public GgufWriter(string path, ModelConfig config, IReadOnlyList<string> tokens)
+    public GgufWriter(string path, ModelConfig config, IReadOnlyList<string> tokens, bool single)
     {
         _config = config;
         _file = File.Create(path);
         using var writer = new BinaryWriter(_file, Encoding.UTF8, leaveOpen: true);
-        var tensors = ModelTensors.Of(config).Select(tensor => (Source: tensor.Name, Place: Place(tensor))).ToList();
+        var tensors = ModelTensors.Of(config).Select(tensor => (Source: tensor.Name, Place: Place(tensor, single))).ToList();
         var metadata = Metadata(tokens);
         writer.Write("GGUF"u8);
         writer.Write(3u);
@@ -60,26 +60,20 @@ internal sealed class GgufWriter : IDisposable
 
     /// <summary>Writes a weight.</summary>
     /// <param name="name">Its name at Hugging Face.</param>
-    /// <param name="values">bf16, row by row.</param>
-    public void Write(string name, ushort[] values)
+    /// <param name="values">Its numbers, row by row; rounded where the file has bf16.</param>
+    public void Write(string name, float[] values)
     {
         var (offset, place) = _places[name];
         _file.Position = offset;
-        if (place.Type == TypeF32)
-        {
-            _file.Write(MemoryMarshal.AsBytes<uint>(values.Select(value => (uint)value << 16).ToArray()));
-            return;
-        }
-
         var turned = name.Contains("q_proj", StringComparison.Ordinal) || name.Contains("k_proj", StringComparison.Ordinal) ? Turned(values, (int)place.Shape[1]) : values;
-        _file.Write(MemoryMarshal.AsBytes<ushort>(turned));
+        _file.Write(place.Type == TypeF32 ? MemoryMarshal.AsBytes<float>(turned) : MemoryMarshal.AsBytes<ushort>(BenchModel.Rounded(turned)));
     }
 
     public void Dispose() => _file.Dispose();
 
-    private ushort[] Turned(ushort[] values, int width)
+    private float[] Turned(float[] values, int width)
     {
-        var result = new ushort[values.Length];
+        var result = new float[values.Length];
         var (size, half) = (_config.HeadDim, _config.HeadDim / 2);
         for (var row = 0; row < values.Length / width; row++)
         {
@@ -91,10 +85,10 @@ internal sealed class GgufWriter : IDisposable
         return result;
     }
 
-    private static TensorPlace Place(ModelTensor tensor)
+    private static TensorPlace Place(ModelTensor tensor, bool single)
     {
         var shape = tensor.Shape.Dims.ToArray();
-        var isVector = shape.Length == 1;
+        var isSingle = single || shape.Length == 1;
         var parts = tensor.Name.Split('.');
         var name = parts is ["model", "layers", var layer, .. var rest]
             ? $"blk.{layer}." + string.Join('.', rest) switch
@@ -117,7 +111,7 @@ internal sealed class GgufWriter : IDisposable
                 "lm_head.weight" => "output.weight",
                 var other => throw new ArgumentException($"There is no place for {other}."),
             };
-        return new(name, shape, isVector ? TypeF32 : TypeBF16, shape.Aggregate(1L, (a, b) => a * b) * (isVector ? 4 : 2));
+        return new(name, shape, isSingle ? TypeF32 : TypeBF16, shape.Aggregate(1L, (a, b) => a * b) * (isSingle ? 4 : 2));
     }
 
     private List<(string Key, Action<BinaryWriter> Write)> Metadata(IReadOnlyList<string> tokens) =>

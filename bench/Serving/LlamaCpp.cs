@@ -14,13 +14,17 @@ internal sealed class LlamaCpp : IDisposable
 
     private LlamaCpp(Process process) => _process = process;
 
+    /// <summary>Where the package is installed unless told otherwise.</summary>
+    public static string DefaultModules => Path.GetFullPath(Path.Combine(AppContext.BaseDirectory, "..", "..", "..", "llama.cpp"));
+
     /// <summary>Starts it, installing the package first where it is missing.</summary>
     /// <param name="modelPath">GGUF file.</param>
     /// <param name="modules">Directory of the package.</param>
     /// <param name="threads">Threads.</param>
     /// <param name="precision"><c>fp32</c> for a key/value cache in fp32; anything else leaves the default.</param>
+    /// <param name="contextSize">Tokens of each of its sequences.</param>
     /// <param name="absence">Why there is none, when the result is null.</param>
-    public static LlamaCpp? TryStart(string modelPath, string modules, int threads, string precision, out string absence)
+    public static LlamaCpp? TryStart(string modelPath, string modules, int threads, string precision, int contextSize, out string absence)
     {
         try
         {
@@ -34,7 +38,7 @@ internal sealed class LlamaCpp : IDisposable
             using (var source = typeof(LlamaCpp).Assembly.GetManifestResourceStream("llamacpp.mjs") ?? throw new InvalidOperationException("The script is not part of this program."))
             using (var target = File.Create(script))
                 source.CopyTo(target);
-            var process = Start("node", modules, script, modules, modelPath, threads.ToString(CultureInfo.InvariantCulture), "4096", precision);
+            var process = Start("node", modules, script, modules, modelPath, threads.ToString(CultureInfo.InvariantCulture), contextSize.ToString(CultureInfo.InvariantCulture), precision);
             var started = new LlamaCpp(process);
             if (process.StandardOutput.ReadLine() is { } line && line.Contains("ready", StringComparison.Ordinal))
             {

@@ -5,7 +5,7 @@ namespace Platform.Benchmarks.Serving;
 
 /// <summary>
 /// The serving engine beside llama.cpp on the same weights and threads, runs interleaved, and beside itself: static batches,
-/// neighbours of a long prompt, prefix hits, memory. Or an open-loop load on an endpoint.
+/// neighbours of a long prompt, prefix hits, memory; and whether both choose the same tokens. Or an open-loop load on an endpoint.
 /// </summary>
 internal static class ServingBenchmark
 {
@@ -14,6 +14,9 @@ internal static class ServingBenchmark
         serve --url http://localhost:8080 --model NAME [--request-rate R] [--requests N] [--max-tokens N] [--prompt-words N] [--api-key KEY]
               [--goodput ttft:SECONDS,tpot:SECONDS]
         """;
+
+    private static readonly string[] Beside =
+        ["decode_1_stream", "decode_16_streams", "prefill", "continuous_vs_static", "stall_over_median_itl", "prefix_hit_ttft", "kv_waste", "ready"];
 
     public static int Run(string[] args)
     {
@@ -29,7 +32,7 @@ internal static class ServingBenchmark
         var directory = options.Value("keep") ?? Directory.CreateTempSubdirectory("platform-bench-").FullName;
         try
         {
-            return Compare(options, BenchModel.Write(BenchModel.Shape(options.Has("quick")), directory));
+            return Compare(options, directory);
         }
         finally
         {
@@ -38,11 +41,20 @@ internal static class ServingBenchmark
         }
     }
 
-    private static int Compare(BenchArguments options, BenchModel model)
+    private static int Compare(BenchArguments options, string directory)
     {
         var quick = options.Has("quick");
         var report = new BenchReport(options.Value("only")?.Split(',').ToHashSet());
         var engine = new EngineOptions { Dtype = options.Value("dtype") ?? "bf16", KvCacheBytes = 1L << 30 };
+        if (report.Wants("llama_equality"))
+            LlamaEquality.Run(Path.Combine(directory, "fp32"), report, quick);
+        if (!report.Wants(Beside))
+        {
+            report.Write(Console.Out);
+            return 0;
+        }
+
+        var model = BenchModel.Write(BenchModel.Shape(quick), directory);
         Console.WriteLine($"{Environment.ProcessorCount} processors, .NET {Environment.Version}, {model.Config.ParameterCount / 1e6:0} million parameters in {engine.Dtype}");
         if (report.Wants("decode_1_stream", "decode_16_streams", "prefill"))
             BesideLlamaCpp.Run(model, engine, report, options.Number("repetitions", quick ? 1 : 5), quick);

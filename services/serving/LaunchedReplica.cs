@@ -6,12 +6,18 @@ using Platform.Hosting.Telemetry;
 using Platform.Serving.Adapters;
 using Platform.Serving.Engine;
 using Platform.Text;
+using Platform.Torch.Collectives;
 
 namespace Platform.Serving;
 
-/// <summary>A replica that an agent started: tells the agent what it does and stops when the agent says so.</summary>
+/// <summary>
+/// A replica that an agent started, or one rank of it: tells the agent what it does and stops when the agent says so. Of a
+/// tensor-parallel replica rank 0 serves; the others end when it does.
+/// </summary>
 internal static class LaunchedReplica
 {
+    // A rank that fails because another did gives that one time to say why.
+    private static readonly TimeSpan CauseFirst = TimeSpan.FromSeconds(2);
     private static readonly TimeSpan DefaultGrace = TimeSpan.FromSeconds(5);
 
     /// <summary>Runs until told to stop.</summary>
@@ -22,7 +28,10 @@ internal static class LaunchedReplica
         link.Progress("loading", null);
         try
         {
-            await ServeAsync(launch, link);
+            if (launch.Rank == 0)
+                await ServeAsync(launch, link);
+            else
+                await FollowerReplica.RunAsync(launch, Settings(launch), link);
             return link.StopRequested.IsCancellationRequested ? RankExitCode.Stopped : RankExitCode.Success;
         }
         catch (OperationCanceledException) when (link.StopRequested.IsCancellationRequested)
@@ -33,6 +42,10 @@ internal static class LaunchedReplica
         {
             var (code, permanent) = Classify(exception);
             await Console.Error.WriteLineAsync(exception.ToString());
+            if (exception is CollectiveException)
+                await Task.Delay(CauseFirst, link.StopRequested).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            if (exception is CollectiveException && link.StopRequested.IsCancellationRequested)
+                return RankExitCode.Stopped;
             await link.FailAsync(code, exception.Message, permanent, CancellationToken.None);
             return RankExitCode.Failed;
         }
@@ -42,9 +55,9 @@ internal static class LaunchedReplica
     internal static ReplicaSettings Settings(RankLaunch launch)
     {
         var workload = GangJson.Read<ReplicaWorkload>(launch.Workload);
-        if (launch.WorldSize != 1 || workload.Spec.Scaling.TensorParallel != 1)
+        if (launch.WorldSize != workload.Spec.Scaling.TensorParallel)
             throw new ReplicaSettingsException([new(
-                "scaling_config.tensor_parallel", $"Found {workload.Spec.Scaling.TensorParallel} over {launch.WorldSize} ranks; a replica is one process for now.")]);
+                "scaling_config.tensor_parallel", $"Found {workload.Spec.Scaling.TensorParallel}; the replica has {launch.WorldSize} ranks.")]);
         if (workload.Spec.Scaling.Device != "cpu")
             throw new ReplicaSettingsException([new(
                 "scaling_config.device", $"Found '{workload.Spec.Scaling.Device}'; this replica runs on cpu only.")]);
@@ -52,23 +65,70 @@ internal static class LaunchedReplica
             workload.Deployment, Path.GetFullPath(workload.ModelDirectory, launch.ArtifactRoot), workload.Spec.Engine,
             workload.Spec.Deployment.MaxQueuedRequests, launch.ComputeThreads)
         {
-            Devices = launch.Devices.Count * launch.DeviceMilli / 1000.0,
+            Devices = launch.WorldSize * launch.Devices.Count * launch.DeviceMilli / 1000.0,
         };
     }
 
     private static async Task ServeAsync(RankLaunch launch, AgentLink link)
     {
-        var isLocal = launch.AdvertisedHost is "localhost" or "127.0.0.1";
-        var listen = isLocal ? ListenAddress.Loopback : new ListenAddress("*", 0);
-        await using var app = ServingApplication.Build(
-            [], Settings(launch), listen, listen, () => link.Stop?.Grace is { } grace ? grace * 0.8 : DefaultGrace, configure: null);
+        var listen = ReplicaGang.IsLocal(launch) ? ListenAddress.Loopback : new ListenAddress("*", 0);
+        var settings = Settings(launch);
+        var loss = new PeerLoss();
+        var peers = launch.WorldSize == 1 ? null : await ReplicaGang.JoinAsync(launch, loss.Report, link.StopRequested);
+        var app = Build();
         using (RequestActivity.Source.Continue("start replica", launch.TraceParent))
             await app.StartAsync(link.StopRequested);
         link.MetricsAt($"{Advertised(launch, app, ServingApplication.MetricsListener)}/metrics");
         link.ReplicaReady(Advertised(launch, app, ServingApplication.EngineListener));
         link.Progress("serving", null);
+        if (peers is not null)
+            link.Collectives = () => ReplicaGang.Status(peers);
         await using (link.StopRequested.Register(app.Lifetime.StopApplication))
-            await app.WaitForShutdownAsync();
+        {
+            var lost = loss.Watch();
+            // A replica that has lost a rank leaves its host as it is: its streams must break, not end.
+            await await Task.WhenAny(app.WaitForShutdownAsync(), lost);
+        }
+
+        await app.DisposeAsync();
+
+        WebApplication Build()
+        {
+            try
+            {
+                return ServingApplication.Build(
+                    [], settings, listen, listen, () => link.Stop?.Grace is { } grace ? grace * 0.8 : DefaultGrace, configure: null, peers);
+            }
+            catch (Exception exception)
+            {
+                peers?.Abort(exception.Message);
+                throw;
+            }
+        }
+    }
+
+    /// <summary>
+    /// The loss of a peer while the replica serves. Whoever reports it does not come back, so that no request ends with an
+    /// error: the process does, and callers go on elsewhere.
+    /// </summary>
+    private sealed class PeerLoss
+    {
+        private readonly TaskCompletionSource _lost = new(TaskCreationOptions.RunContinuationsAsynchronously);
+        private volatile bool _watched;
+
+        public Task Watch()
+        {
+            _watched = true;
+            return _lost.Task;
+        }
+
+        public void Report(Exception exception)
+        {
+            if (!_watched)
+                return;
+            _lost.TrySetException(exception);
+            Thread.Sleep(Timeout.Infinite);
+        }
     }
 
     private static string Advertised(RankLaunch launch, WebApplication app, string listener) =>
@@ -77,6 +137,9 @@ internal static class LaunchedReplica
     private static (FailureCode Code, bool Permanent) Classify(Exception exception) => exception switch
     {
         ModelFormatException or TokenizerFormatException or ReplicaSettingsException => (FailureCode.InputUnreadable, true),
+        CollectiveTimeoutException => (FailureCode.RankHung, false),
+        CollectiveException => (FailureCode.RankExited, false),
+        TimeoutException => (FailureCode.StartTimeout, false),
         IOException => (FailureCode.InputUnreadable, false),
         _ => (FailureCode.WorkloadError, false),
     };

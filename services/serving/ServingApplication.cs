@@ -4,6 +4,7 @@ using Platform.Hosting.Network;
 using Platform.Hosting.Ranks;
 using Platform.Serving.Adapters;
 using Platform.Serving.Engine;
+using Platform.Serving.Execution.Sharding;
 
 namespace Platform.Serving;
 
@@ -50,12 +51,12 @@ public static class ServingApplication
 
     internal static WebApplication Build(
         string[] args, ReplicaSettings settings, ListenAddress listen, ListenAddress metricsListen, Func<TimeSpan> grace,
-        Action<WebApplicationBuilder>? configure)
+        Action<WebApplicationBuilder>? configure, TensorPeers? peers = null)
     {
         var builder = PlatformHost.CreateBuilder("serving", args);
         builder.ListenGrpc(EngineListener, listen);
         builder.ListenHttp(MetricsListener, metricsListen);
-        var model = ReplicaModel.Load(settings);
+        var model = ReplicaModel.Load(settings, peers);
         builder.Services.AddSingleton(services => new Replica(
             settings, model, grace, TimeProvider.System, services.GetRequiredService<ILogger<Replica>>()));
         builder.Services.AddHostedService(services => services.GetRequiredService<Replica>());

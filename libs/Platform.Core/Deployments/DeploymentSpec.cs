@@ -53,7 +53,7 @@ public sealed record EngineOptions
     /// <summary>Most tokens computed in one iteration.</summary>
     public int MaxNumBatchedTokens { get; init; } = 2048;
 
-    /// <summary>Memory of the key/value cache.</summary>
+    /// <summary>Memory of the key/value cache, on each rank of a tensor-parallel replica.</summary>
     public long KvCacheBytes { get; init; } = 256L << 20;
 
     /// <summary>Tokens per key/value block.</summary>
@@ -110,7 +110,7 @@ public sealed record GenerationOptions
 /// <summary><c>scaling_config</c>.</summary>
 public sealed record ScalingOptions
 {
-    /// <summary>Devices per replica.</summary>
+    /// <summary>Devices per replica, as many as <see cref="TensorParallel"/>.</summary>
     public int DevicesPerReplica { get; init; } = 1;
 
     /// <summary>Kind of device: <c>cpu</c> or <c>cuda</c>.</summary>
@@ -119,6 +119,6 @@ public sealed record ScalingOptions
     /// <summary>Thousandths of each device, 1 to 1000 (<c>gpu_fraction</c> in the file, (0, 1]).</summary>
     public int DeviceMilli { get; init; } = 1000;
 
-    /// <summary>Tensor-parallel width of a replica.</summary>
+    /// <summary>Tensor-parallel width of a replica: ranks, each on a device of its own, that share its heads and units.</summary>
     public int TensorParallel { get; init; } = 1;
 }

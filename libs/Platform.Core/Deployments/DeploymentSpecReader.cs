@@ -147,7 +147,7 @@ public static class DeploymentSpecReader
             DevicesPerReplica = devices ?? width ?? 1,
             Device = scaling.Choice("device", Devices, "cpu"),
             DeviceMilli = (int)Math.Round(scaling.Number("gpu_fraction", new(0.001, 1), 1) * 1000),
-            TensorParallel = width ?? 1,
+            TensorParallel = width ?? devices ?? 1,
         };
     }
 }

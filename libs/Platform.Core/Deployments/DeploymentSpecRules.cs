@@ -23,8 +23,8 @@ internal static class DeploymentSpecRules
 
         var scaling = FieldPath.Join(path, "scaling_config");
         violations.Require(
-            spec.Scaling.DevicesPerReplica % spec.Scaling.TensorParallel == 0,
+            spec.Scaling.DevicesPerReplica == spec.Scaling.TensorParallel,
             [scaling + ".tensor_parallel", scaling + ".devices_per_replica"],
-            $"{spec.Scaling.TensorParallel} does not divide devices_per_replica ({spec.Scaling.DevicesPerReplica}).");
+            $"{spec.Scaling.TensorParallel} differs from devices_per_replica ({spec.Scaling.DevicesPerReplica}); each device of a replica holds one share of the model, so give one of them.");
     }
 }

@@ -19,8 +19,6 @@ internal static class UnavailableFeatures
     private static readonly Feature[] OfDeployments =
     [
         new("scaling_config.device", Is("cuda"), "CUDA devices are not available yet; use cpu."),
-        new("scaling_config.tensor_parallel", Above(1), "Replicas split over several devices are not available yet; use 1."),
-        new("scaling_config.devices_per_replica", Above(1), "Replicas split over several devices are not available yet; use 1."),
     ];
 
     /// <summary>Notes each use of such a feature in a job.</summary>
@@ -44,8 +42,6 @@ internal static class UnavailableFeatures
     }
 
     private static bool Given(JsonNode value) => value is not JsonObject { Count: 0 };
-
-    private static Func<JsonNode, bool> Above(long limit) => value => SpecScalar.Integer(value) > limit;
 
     private static Func<JsonNode, bool> Is(string word) =>
         value => value.GetValueKind() == JsonValueKind.String && value.GetValue<string>() == word;

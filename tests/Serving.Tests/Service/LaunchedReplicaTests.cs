@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Threading.Channels;
 using Grpc.Core;
 using Grpc.Net.Client;
@@ -55,23 +56,54 @@ public sealed class LaunchedReplicaTests
     }
 
     [Fact]
-    public async Task What_the_replica_cannot_do_yet_is_refused_by_key()
+    public async Task Two_ranks_serve_as_one_and_end_when_told_to()
     {
         using var root = new ArtifactRoot();
         await using var agent = await Agent.StartAsync(root.Path);
-        var spec = new DeploymentSpec { Model = "m", Scaling = new ScalingOptions { TensorParallel = 2 } };
-        Assert.Equal(RankExitCode.Failed, await LaunchedReplica.RunAsync(Launch(root, agent, spec)));
-        var failure = await agent.ReportAsync(report => report.FailureReason.Length > 0);
-        Assert.True(failure.FailurePermanent);
-        Assert.Contains("scaling_config.tensor_parallel", failure.FailureMessage, StringComparison.Ordinal);
+        var spec = new DeploymentSpec { Model = "m", Engine = new EngineOptions { Dtype = "fp32" }, Scaling = new ScalingOptions { DevicesPerReplica = 2, TensorParallel = 2 } };
+        var ranks = Enumerable.Range(0, 2).Select(rank => RunAsync(Launch(root, agent, spec, rank, 2))).ToArray();
+        var ready = await agent.ReportAsync(report => report.ReplicaEndpoint.Length > 0);
+        Assert.Equal(0, ready.Rank);
+
+        using (var channel = GrpcChannel.ForAddress(ready.ReplicaEndpoint))
+        {
+            var client = new EngineService.EngineServiceClient(channel);
+            foreach (var prompt in new int[][] { [1, 2], RunningReplica.Prompt(40, 1), RunningReplica.Prompt(7, 2) })
+            {
+                var output = new Output();
+                using var call = client.Generate(RunningReplica.Request(prompt, new SamplingParams { Temperature = 0, MaxTokens = 12, IgnoreEos = true }).For("shakespeare"), cancellationToken: Cancel);
+                while (await call.ResponseStream.MoveNext(Cancel))
+                    output.Add(call.ResponseStream.Current);
+                Assert.Equal(new ScalarForward(new TinyModel(TinyModel.Shape, 4)).Greedy(prompt, 12), output.Only);
+            }
+        }
+
+        agent.Stop();
+        Assert.All(await Task.WhenAll(ranks), code => Assert.Equal(RankExitCode.Stopped, code));
     }
 
-    private static RankLaunch Launch(ArtifactRoot root, Agent agent, DeploymentSpec spec) => new()
+    [Fact]
+    public async Task A_width_that_does_not_fit_the_model_is_refused_by_key_on_every_rank()
+    {
+        using var root = new ArtifactRoot();
+        await using var agent = await Agent.StartAsync(root.Path);
+        var spec = new DeploymentSpec { Model = "m", Scaling = new ScalingOptions { DevicesPerReplica = 4, TensorParallel = 4 } };
+        var ranks = Enumerable.Range(0, 4).Select(rank => RunAsync(Launch(root, agent, spec, rank, 4))).ToArray();
+        Assert.All(await Task.WhenAll(ranks), code => Assert.Equal(RankExitCode.Failed, code));
+        var failure = await agent.ReportAsync(report => report.FailureReason.Length > 0);
+        Assert.True(failure.FailurePermanent);
+        Assert.Contains("scaling_config.tensor_parallel: Found 4; it must divide the model's 6 attention heads.", failure.FailureMessage, StringComparison.Ordinal);
+    }
+
+    // Loading a model keeps its thread busy, and a leader waits for its followers there.
+    private static Task<int> RunAsync(RankLaunch launch) => Task.Run(() => LaunchedReplica.RunAsync(launch), Cancel);
+
+    private static RankLaunch Launch(ArtifactRoot root, Agent agent, DeploymentSpec spec, int rank = 0, int ranks = 1) => new()
     {
         Gang = "replicas/r1",
         Attempt = 1,
-        Rank = 0,
-        WorldSize = 1,
+        Rank = rank,
+        WorldSize = ranks,
         Node = "n1",
         Devices = [0],
         DeviceMilli = 1000,
@@ -79,6 +111,7 @@ public sealed class LaunchedReplicaTests
         ComputeThreads = 2,
         Token = "t",
         AgentSocket = agent.Socket,
+        RendezvousAddress = ranks == 1 ? null : $"unix:{agent.Socket}",
         AdvertisedHost = "127.0.0.1",
         SharedMemoryDirectory = root.Path,
         ArtifactRoot = root.Path,
@@ -120,6 +153,7 @@ public sealed class LaunchedReplicaTests
             builder.Services.AddSingleton(script);
             var app = builder.Build();
             app.MapGrpcService<Ranks>();
+            app.MapGrpcService<Rendezvous>();
             await app.StartAsync(Cancel);
             return new Agent(app, script, socket);
         }
@@ -148,9 +182,25 @@ public sealed class LaunchedReplicaTests
     {
         public Channel<ReportRequest> Reports { get; } = Channel.CreateBounded<ReportRequest>(10_000);
 
+        public ConcurrentDictionary<int, RankAddress> Joined { get; } = [];
+
+        public TaskCompletionSource AllJoined { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
         public TaskCompletionSource Stop { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
         public TaskCompletionSource End { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    }
+
+    private sealed class Rendezvous(Script script) : RendezvousService.RendezvousServiceBase
+    {
+        public override async Task<JoinResponse> Join(JoinRequest request, ServerCallContext context)
+        {
+            script.Joined[request.Rank] = new RankAddress { Rank = request.Rank, Host = request.Host, Port = request.Port, Node = request.Node };
+            if (script.Joined.Count == request.WorldSize)
+                script.AllJoined.TrySetResult();
+            await script.AllJoined.Task.WaitAsync(context.CancellationToken);
+            return new JoinResponse { Ranks = { script.Joined.Values.OrderBy(address => address.Rank) } };
+        }
     }
 
     private sealed class Ranks(Script script) : RankService.RankServiceBase

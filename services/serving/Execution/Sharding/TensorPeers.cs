@@ -103,10 +103,13 @@ internal sealed unsafe class TensorPeers : IDisposable
     /// <summary>Receives numbers from a peer.</summary>
     public void Receive(int peer, float* values, long count) => _group.Receive(Floats(values, count), peer);
 
-    /// <summary>Ends the replica on all ranks after something went wrong on this one.</summary>
+    /// <summary>Wakes all ranks, which fail with this reason unless there is one already.</summary>
+    public void Abort(string reason) => _world.Abort(reason);
+
+    /// <summary>Ends the replica on all ranks after something went wrong on the leader.</summary>
     public void Fail(Exception exception)
     {
-        _group.Abort(exception.Message);
+        Abort(exception.Message);
         _lost(exception);
     }
 
