@@ -5,46 +5,44 @@ namespace Platform.Scheduling.Cycle;
 /// <summary>Changes to a ledger for the time of a question; undone at the end.</summary>
 internal sealed class LedgerScope(DeviceLedger ledger) : IDisposable
 {
-    private readonly Stack<Action> undo = new();
+    private readonly List<(RankRequest Rank, HeldPlaces Places, bool Freed)> done = [];
 
     /// <summary>As if the gang had ended.</summary>
     public void Free(GangPlacement placement, RankRequest rank)
     {
-        foreach (var (node, positions) in ledger.PlacesOf(placement))
+        foreach (var places in ledger.PlacesOf(placement))
         {
-            node.Release(rank, positions);
-            undo.Push(() => node.Take(rank, positions));
+            ledger.Nodes[places.Node].Release(rank, places.Positions, places.Ranks);
+            done.Add((rank, places, true));
         }
     }
 
-    /// <summary>As if what is free of these places were taken.</summary>
+    /// <summary>As if what is free of these places, now or later in this scope, were taken.</summary>
     public void Withhold(GangPlacement placement, RankRequest rank)
     {
-        foreach (var (node, positions) in ledger.PlacesOf(placement))
+        foreach (var places in ledger.PlacesOf(placement))
         {
-            foreach (int position in positions)
-            {
-                int milli = Math.Min(rank.DeviceMilli, node.FreeMilli[position]);
-                if (milli > 0)
-                {
-                    var part = rank with { Devices = 1, DeviceMilli = milli, CpuMilli = 0, MemoryBytes = 0 };
-                    node.Take(part, [position]);
-                    undo.Push(() => node.Release(part, [position]));
-                }
-            }
-
-            // Host memory and cores go with the rank, as far as they are free.
-            var host = rank with { CpuMilli = Math.Min(rank.CpuMilli, Math.Max(0, node.FreeCpuMilli)), MemoryBytes = Math.Min(rank.MemoryBytes, Math.Max(0, node.FreeMemoryBytes)) };
-            node.Take(host, []);
-            undo.Push(() => node.Release(host, []));
+            ledger.Nodes[places.Node].Withhold(rank, places.Positions, places.Ranks);
+            done.Add((rank, places, false));
         }
     }
 
     public void Dispose()
     {
-        while (undo.TryPop(out var step))
+        for (int step = done.Count - 1; step >= 0; step--)
         {
-            step();
+            var (rank, places, freed) = done[step];
+            var node = ledger.Nodes[places.Node];
+            if (freed)
+            {
+                node.Retake(rank, places.Positions, places.Ranks);
+            }
+            else
+            {
+                node.Withhold(rank, places.Positions, -places.Ranks);
+            }
         }
+
+        done.Clear();
     }
 }

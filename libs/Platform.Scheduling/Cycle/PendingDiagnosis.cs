@@ -24,7 +24,7 @@ internal static class PendingDiagnosis
             return OutOfService(gang, cluster);
         }
 
-        int ranks = shape.Mesh.WorldSize, fit = GangPlacer.CountSlots(shape, ledger.Nodes);
+        int ranks = shape.Mesh.WorldSize, fit = ledger.CountFit(shape.Rank, ranks);
         if (fit >= ranks)
         {
             return Scattered(shape, ledger);

@@ -5,23 +5,32 @@ namespace Platform.Scheduling.Placement;
 /// <summary>What is free on one node: the snapshot's figures less what has been given away since. One owner, no sharing.</summary>
 public sealed class NodeLedger
 {
-    private readonly int[] freeMilli;
+    private readonly NodeJournal? journal;
+    private int[] ownMilli = [];
+    private int[] freeMilli = [];
+    private int[]? withheldMilli;
+    private long ownMemoryBytes;
+    private long ownCpuMilli;
+    private long withheldMemoryBytes;
+    private long withheldCpuMilli;
+    private bool excluded;
 
     /// <summary>Starts from a node's snapshot.</summary>
     /// <param name="node">The node.</param>
     /// <param name="index">Its place in the order of the cluster.</param>
     public NodeLedger(NodeSnapshot node, int index)
+        : this(node, index, null)
     {
-        (Node, Index) = (node, index);
-        FreeMemoryBytes = node.FreeMemoryBytes;
-        FreeCpuMilli = node.FreeCpuMilli;
-        freeMilli = [.. node.Devices.Select(device => device.FreeMilli)];
-        IsUniform = node.Devices.All(device =>
-            device.Healthy && device.Kind == node.Devices[0].Kind && device.Model == node.Devices[0].Model && device.MemoryBytes == node.Devices[0].MemoryBytes);
+    }
+
+    internal NodeLedger(NodeSnapshot node, int index, NodeJournal? journal)
+    {
+        (Node, Index, this.journal) = (node, index, journal);
+        Read(node);
     }
 
     /// <summary>The node as it was.</summary>
-    public NodeSnapshot Node { get; }
+    public NodeSnapshot Node { get; private set; }
 
     /// <summary>Its place in the order of the cluster.</summary>
     public int Index { get; }
@@ -30,16 +39,26 @@ public sealed class NodeLedger
     public int Version { get; private set; }
 
     /// <summary>Whether every device is healthy and like the others.</summary>
-    public bool IsUniform { get; }
+    public bool IsUniform { get; private set; }
 
     /// <summary>Free host memory.</summary>
-    public long FreeMemoryBytes { get; private set; }
+    public long FreeMemoryBytes => Left(ownMemoryBytes, withheldMemoryBytes);
 
     /// <summary>Free thousandths of processor cores.</summary>
-    public long FreeCpuMilli { get; private set; }
+    public long FreeCpuMilli => Left(ownCpuMilli, withheldCpuMilli);
 
     /// <summary>Free thousandths by position, which is the place in <see cref="NodeSnapshot.Devices"/>.</summary>
     public ReadOnlySpan<int> FreeMilli => freeMilli;
+
+    /// <summary>Whether nothing may be placed here for now, whatever is free.</summary>
+    internal bool Excluded
+    {
+        set
+        {
+            excluded = value;
+            Note();
+        }
+    }
 
     /// <summary>Whether a device is of a kind, model and size that the request takes, whatever of it is free.</summary>
     public bool Suits(RankRequest request, int position)
@@ -52,7 +71,7 @@ public sealed class NodeLedger
     /// <summary>Ranks that the node's processors and memory still hold, at most <paramref name="limit"/>.</summary>
     public int HostLimit(RankRequest request, int limit)
     {
-        if (!Node.Schedulable)
+        if (!Node.Schedulable || excluded)
         {
             return 0;
         }
@@ -106,27 +125,68 @@ public sealed class NodeLedger
             return [.. Enumerable.Repeat<int[]>([], limit)];
         }
 
-        int[] eligible = [.. Enumerable.Range(0, freeMilli.Length)
-            .Where(position => freeMilli[position] >= request.DeviceMilli && Suits(request, position))
-            .OrderBy(position => freeMilli[position]).ThenBy(position => position)];
+        Span<int> eligible = stackalloc int[freeMilli.Length];
+        int count = 0;
+        for (int position = 0; position < freeMilli.Length; position++)
+        {
+            if (freeMilli[position] >= request.DeviceMilli && Suits(request, position))
+            {
+                // Tightest first, by insertion: a node has few devices.
+                int at = count++;
+                for (; at > 0 && freeMilli[eligible[at - 1]] > freeMilli[position]; at--)
+                {
+                    eligible[at] = eligible[at - 1];
+                }
+
+                eligible[at] = position;
+            }
+        }
+
+        eligible = eligible[..count];
         var slots = new List<int[]>();
         if (request.Devices == 1)
         {
-            slots.AddRange(eligible.SelectMany(position => Enumerable.Repeat(position, SharesOn(request, position))).Take(limit).Select(position => new[] { position }));
+            foreach (int position in eligible)
+            {
+                for (int share = SharesOn(request, position); share > 0 && slots.Count < limit; share--)
+                {
+                    slots.Add([position]);
+                }
+            }
+
             return slots;
         }
 
         for (int at = 0; at + request.Devices <= eligible.Length && slots.Count < limit; at += request.Devices)
         {
-            slots.Add(eligible[at..(at + request.Devices)]);
+            slots.Add(eligible[at..(at + request.Devices)].ToArray());
         }
 
         return slots;
     }
 
+    /// <summary>Device positions of so many ranks: the policy's choice for one, the tightest devices first for several.</summary>
+    internal IReadOnlyList<int[]> SlotsFor(RankRequest request, int ranks, PlacementPolicy policy)
+    {
+        if (ranks != 1)
+        {
+            return Slots(request, ranks);
+        }
+
+        int[] positions = new int[request.Devices];
+        return policy.TryChoose(this, request, positions, out _) ? [positions] : [];
+    }
+
     /// <summary>Gives away devices and a rank's part of the host.</summary>
     /// <exception cref="InvalidOperationException">It is not free.</exception>
-    public void Take(RankRequest request, ReadOnlySpan<int> positions)
+    public void Take(RankRequest request, ReadOnlySpan<int> positions) => Take(request, positions, 1);
+
+    /// <summary>Takes back what <see cref="Take(RankRequest, ReadOnlySpan{int})"/> gave away.</summary>
+    /// <exception cref="InvalidOperationException">It was not given away.</exception>
+    public void Release(RankRequest request, ReadOnlySpan<int> positions) => Release(request, positions, 1);
+
+    /// <summary>Gives away the devices of several ranks and their part of the host.</summary>
+    internal void Take(RankRequest request, ReadOnlySpan<int> positions, int ranks)
     {
         foreach (int position in positions)
         {
@@ -136,32 +196,100 @@ public sealed class NodeLedger
                     $"Expected at least {request.DeviceMilli}‰ free on device {Node.Devices[position].Index} of {Node.Name}, found {freeMilli[position]}‰.");
             }
 
-            freeMilli[position] -= request.DeviceMilli;
+            Move(position, -request.DeviceMilli);
         }
 
-        FreeMemoryBytes -= request.MemoryBytes;
-        FreeCpuMilli -= request.CpuMilli;
-        Version++;
+        MoveHost(request, -ranks);
+        Note();
     }
 
-    /// <summary>Takes back what <see cref="Take"/> gave away.</summary>
-    /// <exception cref="InvalidOperationException">It was not given away.</exception>
-    public void Release(RankRequest request, ReadOnlySpan<int> positions)
+    /// <summary>Takes back what several ranks were given.</summary>
+    internal void Release(RankRequest request, ReadOnlySpan<int> positions, int ranks)
     {
         foreach (int position in positions)
         {
-            if (freeMilli[position] + request.DeviceMilli > 1000)
+            if (ownMilli[position] + request.DeviceMilli > 1000)
             {
                 throw new InvalidOperationException(
-                    $"Expected at most {1000 - request.DeviceMilli}‰ free on device {Node.Devices[position].Index} of {Node.Name}, found {freeMilli[position]}‰.");
+                    $"Expected at most {1000 - request.DeviceMilli}‰ free on device {Node.Devices[position].Index} of {Node.Name}, found {ownMilli[position]}‰.");
             }
 
-            freeMilli[position] += request.DeviceMilli;
+            Move(position, request.DeviceMilli);
         }
 
-        FreeMemoryBytes += request.MemoryBytes;
-        FreeCpuMilli += request.CpuMilli;
-        Version++;
+        MoveHost(request, ranks);
+        Note();
+    }
+
+    /// <summary>Undoes a release, whatever has been withheld since.</summary>
+    internal void Retake(RankRequest request, ReadOnlySpan<int> positions, int ranks)
+    {
+        foreach (int position in positions)
+        {
+            Move(position, -request.DeviceMilli);
+        }
+
+        MoveHost(request, -ranks);
+        Note();
+    }
+
+    /// <summary>Keeps so much of what is or becomes free from being given away, or with a negative number of ranks no longer.</summary>
+    internal void Withhold(RankRequest request, ReadOnlySpan<int> positions, int ranks)
+    {
+        withheldMilli ??= new int[freeMilli.Length];
+        int milli = ranks < 0 ? -request.DeviceMilli : request.DeviceMilli;
+        foreach (int position in positions)
+        {
+            withheldMilli[position] += milli;
+            Move(position, 0);
+        }
+
+        withheldMemoryBytes += ranks * request.MemoryBytes;
+        withheldCpuMilli += ranks * request.CpuMilli;
+        Note();
+    }
+
+    /// <summary>The node has changed; nothing is withheld or given away of it.</summary>
+    internal void Reset(NodeSnapshot node)
+    {
+        Node = node;
+        Read(node);
+        Note();
+    }
+
+    /// <summary>What so many ranks cost here by a policy; several are judged one after the other.</summary>
+    internal double CostOf(RankRequest request, int ranks, PlacementPolicy policy)
+    {
+        Span<int> positions = stackalloc int[request.Devices];
+        if (ranks == 1)
+        {
+            return policy.TryChoose(this, request, positions, out double cost) ? cost : double.PositiveInfinity;
+        }
+
+        double sum = 0;
+        var slots = Slots(request, ranks);
+        foreach (int[] slot in slots)
+        {
+            sum += policy.CostAt(this, request, slot);
+            foreach (int position in slot)
+            {
+                Move(position, -request.DeviceMilli);
+            }
+
+            MoveHost(request, -1);
+        }
+
+        foreach (int[] slot in slots)
+        {
+            foreach (int position in slot)
+            {
+                Move(position, request.DeviceMilli);
+            }
+
+            MoveHost(request, 1);
+        }
+
+        return sum;
     }
 
     /// <summary>Position of a device by its index on the node.</summary>
@@ -187,4 +315,44 @@ public sealed class NodeLedger
     // two ranks of one collective on one GPU are not supported by NCCL, so there each gets another device.
     private int SharesOn(RankRequest request, int position) =>
         request.Devices == 1 && Node.Devices[position].Kind == "cpu" ? freeMilli[position] / request.DeviceMilli : 1;
+
+    private static long Left(long own, long withheld) => withheld == 0 || own <= 0 ? own : Math.Max(0, own - withheld);
+
+    private void Read(NodeSnapshot node)
+    {
+        int count = node.Devices.Count;
+        if (ownMilli.Length != count)
+        {
+            (ownMilli, freeMilli) = (new int[count], new int[count]);
+        }
+
+        withheldMilli = null;
+        (withheldMemoryBytes, withheldCpuMilli, excluded) = (0, 0, false);
+        (ownMemoryBytes, ownCpuMilli) = (node.FreeMemoryBytes, node.FreeCpuMilli);
+        IsUniform = true;
+        for (int position = 0; position < count; position++)
+        {
+            var (device, first) = (node.Devices[position], node.Devices[0]);
+            ownMilli[position] = freeMilli[position] = device.FreeMilli;
+            IsUniform &= device.Healthy && device.Kind == first.Kind && device.Model == first.Model && device.MemoryBytes == first.MemoryBytes;
+        }
+    }
+
+    private void Move(int position, int milli)
+    {
+        ownMilli[position] += milli;
+        freeMilli[position] = withheldMilli is null ? ownMilli[position] : Math.Max(0, ownMilli[position] - withheldMilli[position]);
+    }
+
+    private void MoveHost(RankRequest request, int ranks)
+    {
+        ownMemoryBytes += ranks * request.MemoryBytes;
+        ownCpuMilli += ranks * request.CpuMilli;
+    }
+
+    private void Note()
+    {
+        Version++;
+        journal?.Note(Index);
+    }
 }
