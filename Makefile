@@ -1,7 +1,7 @@
 # Every target with a "##" comment is listed by `make help`.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help build test check format lint demo demo-kill clean setup sim bench-collectives bench-memory bench-sched bench-train bench-serve soak-train images check-rules
+.PHONY: help build test check format lint demo demo-kill clean setup sim bench-collectives bench-memory bench-sched bench-train bench-serve soak-train soak-serve images check-rules
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ bench-serve: ## Measure serving beside llama.cpp and beside itself (QUICK=1 for 
 
 soak-train: ## Watch the memory of one process over 2,000 training steps
 	@build/build.sh all && artifacts/bin/Platform.Benchmarks/release/Platform.Benchmarks soak-train
+
+soak-serve: ## Watch allocation, collections and memory of the serving engine over 100,000 requests
+	@build/build.sh all && artifacts/bin/Platform.Benchmarks/release/Platform.Benchmarks serve --only managed_bytes_per_iteration,soak $(if $(QUICK),--quick)
 
 bench-memory: ## Measure live tensor bytes per rank beside the planner's prediction (QUICK=1 for two layouts)
 	@build/build.sh all && artifacts/bin/Platform.Benchmarks/release/Platform.Benchmarks memory $(if $(QUICK),--quick)

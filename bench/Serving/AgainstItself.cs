@@ -35,39 +35,6 @@ internal static class AgainstItself
         report.Figure("continuous_vs_static_bound", bound);
     }
 
-    /// <summary>The longest gap in running streams while a long prompt is admitted.</summary>
-    public static void Stall(BenchModel model, EngineOptions options, BenchReport report)
-    {
-        const int promptTokens = 1500;
-        foreach (var pacing in new[] { 4.0, 2.0 })
-        {
-            using var engine = new EngineUnderTest(model, options with { EnablePrefixCaching = false }, pacing);
-            var random = new Random(11);
-            int[] Prompt(int length) => BesideLlamaCpp.Prompt(random, length, model);
-            // Once as a rehearsal, in which the engine learns what a prompt's token costs.
-            var results = Enumerable.Range(0, 4).Select(_ =>
-            {
-                var streams = Enumerable.Range(0, Slots).Select(_ => engine.TimesAsync(Prompt(16), 200)).ToArray();
-                Thread.Sleep(500);
-                var submitted = EngineUnderTest.Now;
-                var first = engine.TimesAsync(Prompt(promptTokens), 1).GetAwaiter().GetResult()[0];
-                var times = Task.WhenAll(streams).GetAwaiter().GetResult();
-                var gaps = times.SelectMany(stream => stream.Zip(stream.Skip(1), (a, b) => (At: b, Gap: b - a))).ToList();
-                var median = BenchReport.Median(gaps.Where(gap => gap.At < submitted).Select(gap => gap.Gap));
-                var longest = gaps.Where(gap => gap.At >= submitted && gap.At - gap.Gap <= first).Max(gap => gap.Gap);
-                return (Ratio: longest / median, Median: median, FirstToken: first - submitted);
-            }).Skip(1).ToList();
-            var ratio = BenchReport.Median(results.Select(result => result.Ratio));
-            report.Row(
-                $"longest gap beside a {promptTokens}-token prompt, pacing {pacing:0}", $"{Text(ratio)} x median",
-                $"prompt's TTFT {Text(BenchReport.Median(results.Select(result => result.FirstToken)))} s");
-            report.Figure(pacing == 4 ? "stall_over_median_itl" : "stall_over_median_itl_pacing_2", ratio);
-            report.Figure(
-                pacing == 4 ? "stall_prompt_ttft_seconds" : "stall_prompt_ttft_seconds_pacing_2",
-                BenchReport.Median(results.Select(result => result.FirstToken)));
-        }
-    }
-
     /// <summary>Time to first token of a prompt of which 90 % is known.</summary>
     public static void PrefixHit(BenchModel model, EngineOptions options, BenchReport report, int repetitions)
     {
@@ -86,6 +53,37 @@ internal static class AgainstItself
 
         report.Row($"TTFT, {length} tokens, of which {shared} known", "", "without a hit", Text(BenchReport.Median(ratios)));
         report.Figure("prefix_hit_ttft_ratio", BenchReport.Median(ratios));
+    }
+
+    /// <summary>What the prefix cache costs where it never hits: the same new prompts with and without it, in turn.</summary>
+    public static void PrefixOverhead(BenchModel model, EngineOptions options, BenchReport report, int repetitions)
+    {
+        const int requests = 4, length = 128, output = 8, rehearsals = 14;
+        options = options with { KvCacheBytes = new EngineOptions().KvCacheBytes };
+        using var with = new EngineUnderTest(model, options with { EnablePrefixCaching = true });
+        using var without = new EngineUnderTest(model, options with { EnablePrefixCaching = false });
+        var random = new Random(19);
+        var percents = new List<double>();
+        // Remembered blocks are used again last, so the rehearsals go once through the whole cache: its pages exist then.
+        for (var i = -rehearsals; i < repetitions; i++)
+        {
+            int[][] prompts = [.. Enumerable.Range(0, requests).Select(_ => BesideLlamaCpp.Prompt(random, length, model))];
+            // Whoever comes second finds a warmer machine, so they take turns in that too.
+            var first = Seconds(i % 2 == 0 ? with : without, prompts);
+            var second = Seconds(i % 2 == 0 ? without : with, prompts);
+            if (i >= 0)
+                percents.Add(100 * ((i % 2 == 0 ? first / second : second / first) - 1));
+        }
+
+        report.Row("prefix cache without hits, percent slower", Text(BenchReport.Median(percents)), $"median of {percents.Count}");
+        report.Figure("prefix_overhead_percent", BenchReport.Median(percents));
+
+        static double Seconds(EngineUnderTest engine, int[][] prompts)
+        {
+            var started = EngineUnderTest.Now;
+            engine.Stream(prompts, output);
+            return EngineUnderTest.Now - started;
+        }
     }
 
     /// <summary>Four times more context than the cache holds, offered at once.</summary>

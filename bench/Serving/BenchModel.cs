@@ -41,6 +41,19 @@ internal sealed class BenchModel
         EosTokenIds = [0],
     };
 
+    /// <summary>A model so small that everything around it is what costs.</summary>
+    public static ModelConfig Tiny() => Shape(quick: true) with
+    {
+        VocabSize = 512,
+        HiddenSize = 64,
+        IntermediateSize = 128,
+        NumHiddenLayers = 2,
+        NumAttentionHeads = 2,
+        NumKeyValueHeads = 2,
+        HeadDim = 32,
+        MaxPositionEmbeddings = 512,
+    };
+
     /// <summary>Writes the model.</summary>
     /// <param name="config">Shape.</param>
     /// <param name="directory">Where to.</param>

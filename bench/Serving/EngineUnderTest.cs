@@ -22,7 +22,7 @@ internal sealed class EngineUnderTest : IDisposable
         Kernel = loaded.Kernel;
         Observer = new BenchObserver();
         _engine = new EngineLoop(
-            loaded.Executor, loaded.Limits, new PromptPacing(pacing, 16, loaded.Limits.MaxBatchedTokens), loaded.Tokenizer, Observer,
+            loaded.Executor, loaded.Limits, new PromptPacing(pacing, Replica.FewestPromptTokens, loaded.Limits.MaxBatchedTokens), loaded.Tokenizer, Observer,
             TimeProvider.System, NullLogger.Instance);
     }
 
@@ -68,6 +68,31 @@ internal sealed class EngineUnderTest : IDisposable
         return [.. times];
     }
 
+    /// <summary>Runs one request to its end.</summary>
+    public async Task DrainAsync(int[] prompt, int count)
+    {
+        var tokens = 0;
+        await foreach (var update in (await SubmitAsync(prompt, count)).Updates.ReadAllAsync())
+            tokens += update.TokenIds.Count;
+        if (tokens != count)
+            throw new InvalidOperationException($"A request ended after {tokens} of {count} tokens.");
+    }
+
+    /// <summary>When the tokens of one stream came, until it is cancelled.</summary>
+    public async Task<double[]> TimesUntilAsync(int[] prompt, int most, CancellationToken stop)
+    {
+        var request = await SubmitAsync(prompt, most);
+        await using var registration = stop.Register(request.Cancel);
+        var times = new List<double>(most);
+        await foreach (var update in request.Updates.ReadAllAsync(CancellationToken.None))
+        {
+            for (var i = 0; i < update.TokenIds.Count; i++)
+                times.Add(Now);
+        }
+
+        return [.. times];
+    }
+
     public void Dispose() => _engine.Dispose();
 
     private async Task<ActiveRequest> SubmitAsync(int[] prompt, int count) => await _engine.SubmitAsync(new GenerationRequest
@@ -87,6 +112,10 @@ internal sealed class EngineUnderTest : IDisposable
 internal sealed class BenchObserver : IEngineObserver
 {
     private double _taken, _unused;
+    private volatile IterationWatch? _watch;
+
+    /// <summary>Sees the iterations from now on; one watch at a time.</summary>
+    public void Watch(IterationWatch watch) => _watch = watch;
 
     /// <summary>Tokens' places in blocks that sequences hold and have no token for, in percent, over all iterations.</summary>
     public double WastePercent => _taken > 0 ? 100 * _unused / _taken : 0;
@@ -94,8 +123,9 @@ internal sealed class BenchObserver : IEngineObserver
     /// <summary>Sequences that lost their blocks.</summary>
     public long Preemptions { get; private set; }
 
-    public void Iterated(IterationScheduler scheduler, IterationPlan plan, int produced, EngineSnapshot snapshot)
+    public void Iterated(IterationScheduler scheduler, IterationPlan plan, int produced, EngineSnapshot snapshot, IterationCost cost)
     {
+        _watch?.Add(cost);
         foreach (var sequence in scheduler.Running)
         {
             var places = sequence.Blocks.Length * scheduler.Limits.BlockSize;

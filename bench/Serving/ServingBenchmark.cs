@@ -10,7 +10,7 @@ namespace Platform.Benchmarks.Serving;
 internal static class ServingBenchmark
 {
     private const string Usage = """
-        serve [--quick] [--only NAME,...] [--dtype bf16|fp32|int8] [--repetitions N] [--keep DIR]
+        serve [--quick] [--details] [--only NAME,...] [--dtype bf16|fp32|int8] [--repetitions N] [--keep DIR]
         serve --url http://localhost:8080 --model NAME [--request-rate R] [--requests N] [--max-tokens N] [--prompt-words N] [--api-key KEY]
               [--goodput ttft:SECONDS,tpot:SECONDS]
         """;
@@ -61,22 +61,43 @@ internal static class ServingBenchmark
         if (report.Wants("continuous_vs_static"))
             AgainstItself.Static(model, engine, report, quick ? 64 : 512);
         if (report.Wants("stall_over_median_itl"))
-            AgainstItself.Stall(model, engine, report);
+            StallBenchmark.Run(model, engine, report, options.Number("repetitions", quick ? 1 : 5), options.Has("details"));
         if (report.Wants("prefix_hit_ttft"))
             AgainstItself.PrefixHit(model, engine, report, quick ? 1 : 5);
+        if (report.Wants("prefix_overhead"))
+            AgainstItself.PrefixOverhead(model, engine, report, quick ? 2 : 24);
         if (report.Wants("kv_waste"))
             AgainstItself.Oversubscribed(model, engine, report);
+        if (report.Wants("managed_bytes_per_iteration", "soak"))
+            Steady(engine, report, quick);
         if (report.Wants("ready"))
             Startup.Ready(model, engine, report, quick ? 1 : 5);
         report.Write(Console.Out);
         return 0;
+    }
+
+    private static void Steady(EngineOptions engine, BenchReport report, bool quick)
+    {
+        var directory = Directory.CreateTempSubdirectory("platform-bench-tiny-");
+        try
+        {
+            var tiny = BenchModel.Write(BenchModel.Tiny(), directory.FullName);
+            if (report.Wants("managed_bytes_per_iteration"))
+                SteadyState.Allocation(tiny, engine, report);
+            if (report.Wants("soak"))
+                SteadyState.Soak(tiny, engine, report, quick ? 5_000 : 100_000);
+        }
+        finally
+        {
+            directory.Delete(recursive: true);
+        }
     }
 }
 
 /// <summary>Options of the form <c>--name value</c>, or <c>--name</c> alone for the known switches.</summary>
 internal sealed class BenchArguments
 {
-    private static readonly HashSet<string> Switches = ["quick"];
+    private static readonly HashSet<string> Switches = ["quick", "details"];
     private static readonly HashSet<string> Valued =
         ["only", "dtype", "repetitions", "keep", "url", "model", "request-rate", "requests", "max-tokens", "prompt-words", "api-key", "goodput", "seed"];
 

@@ -77,7 +77,9 @@ internal sealed class ServingMetrics : IEngineObserver
         "platform_serving_weight_quantisation_error", "Root mean square error of the weights relative to the exact ones; 0 where they are not quantised.", ModelLabel);
 
     private readonly string _model;
-    private readonly Histogram.Child _firstToken, _perToken, _duration, _interToken;
+    private readonly Histogram.Child _firstToken, _perToken, _duration, _interToken, _iterationTokens;
+    private readonly Gauge.Child _running, _waiting, _cacheUsage;
+    private readonly Counter.Child _promptTokens, _generationTokens, _preemptions, _prefixQueries, _prefixHits, _draftedTokens, _acceptedTokens;
 
     public ServingMetrics(string model, SchedulerLimits limits, double quantisationError)
     {
@@ -88,8 +90,15 @@ internal sealed class ServingMetrics : IEngineObserver
         _perToken = TimePerOutputToken.WithLabels(labels);
         _duration = RequestDuration.WithLabels(labels);
         _interToken = InterToken.WithLabels(model);
-        foreach (var counter in new[] { PromptTokens, GenerationTokens, Preemptions, PrefixQueries, PrefixHits, DraftedTokens, AcceptedTokens })
-            counter.WithLabels(model).Publish();
+        _iterationTokens = IterationTokens.WithLabels(model);
+        (_running, _waiting, _cacheUsage) = (Running.WithLabels(model), Waiting.WithLabels(model), CacheUsage.WithLabels(model));
+        _promptTokens = Published(PromptTokens);
+        _generationTokens = Published(GenerationTokens);
+        _preemptions = Published(Preemptions);
+        _prefixQueries = Published(PrefixQueries);
+        _prefixHits = Published(PrefixHits);
+        _draftedTokens = Published(DraftedTokens);
+        _acceptedTokens = Published(AcceptedTokens);
         foreach (var reason in Enum.GetValues<FinishReason>())
             Finished(reason).Publish();
         CacheConfig.WithLabels(model, $"{limits.BlockSize}", $"{limits.BlockCount}", limits.PrefixCaching ? "True" : "False").Set(1);
@@ -98,28 +107,28 @@ internal sealed class ServingMetrics : IEngineObserver
     /// <summary>vLLM's names for the engine figures, so that dashboards and autoscalers written for it work here.</summary>
     public static MetricAliases VllmNames { get; } = new(Aliased("request_success_total", "cache_config_info"), "engine=\"0\"");
 
-    public void Iterated(IterationScheduler scheduler, IterationPlan plan, int produced, EngineSnapshot snapshot)
+    public void Iterated(IterationScheduler scheduler, IterationPlan plan, int produced, EngineSnapshot snapshot, IterationCost cost)
     {
         var prompt = 0;
         foreach (var span in plan.Spans)
             prompt += Math.Clamp(span.Sequence.PromptLength - span.Start, 0, span.Count);
 
-        PromptTokens.WithLabels(_model).Inc(prompt);
-        GenerationTokens.WithLabels(_model).Inc(produced);
-        IterationTokens.WithLabels(_model).Observe(plan.TokenCount);
-        Preemptions.WithLabels(_model).IncTo(scheduler.PreemptionCount);
-        PrefixQueries.WithLabels(_model).IncTo(scheduler.PrefixQueriedTokens);
-        DraftedTokens.WithLabels(_model).IncTo(scheduler.DraftedTokens);
-        AcceptedTokens.WithLabels(_model).IncTo(scheduler.AcceptedTokens);
-        PrefixHits.WithLabels(_model).IncTo(scheduler.PrefixHitTokens);
+        _promptTokens.Inc(prompt);
+        _generationTokens.Inc(produced);
+        _iterationTokens.Observe(plan.TokenCount);
+        _preemptions.IncTo(scheduler.PreemptionCount);
+        _prefixQueries.IncTo(scheduler.PrefixQueriedTokens);
+        _prefixHits.IncTo(scheduler.PrefixHitTokens);
+        _draftedTokens.IncTo(scheduler.DraftedTokens);
+        _acceptedTokens.IncTo(scheduler.AcceptedTokens);
         Idle(snapshot);
     }
 
     public void Idle(EngineSnapshot snapshot)
     {
-        Running.WithLabels(_model).Set(snapshot.Running);
-        Waiting.WithLabels(_model).Set(snapshot.Waiting);
-        CacheUsage.WithLabels(_model).Set(1 - ((double)snapshot.BlocksFree / snapshot.BlocksTotal));
+        _running.Set(snapshot.Running);
+        _waiting.Set(snapshot.Waiting);
+        _cacheUsage.Set(1 - ((double)snapshot.BlocksFree / snapshot.BlocksTotal));
     }
 
     public void Admitted(GenerationRequest request)
@@ -154,6 +163,13 @@ internal sealed class ServingMetrics : IEngineObserver
     }
 
     public void Closed(int mostTokens) => RequestLongest.WithLabels(_model).Observe(mostTokens);
+
+    private Counter.Child Published(Counter counter)
+    {
+        var child = counter.WithLabels(_model);
+        child.Publish();
+        return child;
+    }
 
     private Counter.Child Finished(FinishReason reason) => Finishes.WithLabels(_model, reason.ToString().ToLowerInvariant());
 

@@ -197,11 +197,18 @@ internal sealed partial class EngineLoop : IDisposable
     private void Iterate()
     {
         var started = _time.GetTimestamp();
-        var streams = 0;
-        foreach (var sequence in _scheduler.Running)
-            streams += sequence.PendingTokens == 1 ? 1 : 0;
+        var (streams, context) = (0, 0);
+        for (var i = 0; i < _scheduler.Running.Count; i++)
+        {
+            var sequence = _scheduler.Running[i];
+            if (sequence.PendingTokens == 1)
+                streams++;
+            else
+                context = Math.Max(context, sequence.ComputedTokens);
+        }
+
         Speculate(streams);
-        var plan = _scheduler.Plan(_pacing.Budget(streams));
+        var plan = _scheduler.Plan(_pacing.Budget(streams, context));
         foreach (var span in plan.Spans)
             _choices[span.Sequence.Id].StartedAt ??= started;
         try
@@ -226,12 +233,19 @@ internal sealed partial class EngineLoop : IDisposable
         Pool(plan);
         Sample(plan);
         var seconds = _time.GetElapsedTime(started).TotalSeconds;
-        var promptTokens = 0;
+        var (promptTokens, pairs) = (0, 0L);
         foreach (var span in plan.Spans)
-            promptTokens += span.Count - span.Drafts > 1 ? span.Count : 0;
-        _pacing.Record(streams, promptTokens, seconds);
+        {
+            if (span.Count - span.Drafts == 1)
+                continue;
+            promptTokens += span.Count;
+            pairs += span.Count * (span.Start + (span.Count / 2L));
+        }
+
+        var cost = new IterationCost(streams, promptTokens, pairs, _pacing.Predict(promptTokens, pairs), seconds);
+        _pacing.Record(streams, promptTokens, pairs, seconds);
         _snapshot = Observe();
-        _observer.Iterated(_scheduler, plan, _produced, _snapshot);
+        _observer.Iterated(_scheduler, plan, _produced, _snapshot, cost);
     }
 
     /// <summary>Has streams guess ahead while rows are cheap: up to here, weights take longer to read than to use.</summary>
@@ -241,8 +255,9 @@ internal sealed partial class EngineLoop : IDisposable
         if (_speculation is not { } options || streams == 0)
             return;
         var most = Math.Min(_drafts.Length, (cheapRows / streams) - 1);
-        foreach (var sequence in _scheduler.Running)
+        for (var i = 0; i < _scheduler.Running.Count; i++)
         {
+            var sequence = _scheduler.Running[i];
             if (sequence.PendingTokens != 1)
                 continue;
             var count = Math.Clamp(_choices[sequence.Id].DraftLength, 0, Math.Max(0, most));
@@ -373,19 +388,10 @@ internal sealed partial class EngineLoop : IDisposable
     private EngineSnapshot Observe()
     {
         var outstanding = 0L;
-        foreach (var sequence in _scheduler.Running)
-            outstanding += sequence.MaxTotalTokens - sequence.ComputedTokens;
-        foreach (var sequence in _scheduler.Waiting)
-            outstanding += sequence.MaxTotalTokens;
+        for (var i = 0; i < _scheduler.Running.Count; i++)
+            outstanding += _scheduler.Running[i].MaxTotalTokens - _scheduler.Running[i].ComputedTokens;
+        for (var i = 0; i < _scheduler.Waiting.Count; i++)
+            outstanding += _scheduler.Waiting[i].MaxTotalTokens;
         return new(_scheduler.Running.Count, _scheduler.Waiting.Count, outstanding, _scheduler.Pool.TotalCount, _scheduler.Pool.FreeCount);
     }
-
-    [LoggerMessage(EventId = 5001, Level = LogLevel.Error, Message = "An iteration over {Spans} sequences failed; their requests end with an error")]
-    private static partial void LogIterationFailed(ILogger logger, Exception exception, int spans);
-
-    [LoggerMessage(EventId = 5003, Level = LogLevel.Warning, Message = "A constrained output ends with an error: {Reason}")]
-    private static partial void LogConstraintFailed(ILogger logger, string reason);
-
-    [LoggerMessage(EventId = 5002, Level = LogLevel.Warning, Message = "Requests were still in progress after {Seconds} s and are cancelled")]
-    private static partial void LogGraceOver(ILogger logger, double seconds);
 }

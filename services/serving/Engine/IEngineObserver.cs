@@ -3,6 +3,14 @@ using Platform.Serving.Core.Scheduling;
 
 namespace Platform.Serving.Engine;
 
+/// <summary>What an iteration took.</summary>
+/// <param name="Streams">Sequences that were producing tokens.</param>
+/// <param name="PromptTokens">Prompt tokens computed beside them.</param>
+/// <param name="PromptPairs">Sum over those of the tokens each attends to.</param>
+/// <param name="PredictedSeconds">What it was expected to take; null when nothing was known.</param>
+/// <param name="Seconds">What it took.</param>
+internal readonly record struct IterationCost(int Streams, int PromptTokens, long PromptPairs, double? PredictedSeconds, double Seconds);
+
 /// <summary>Is told what the engine does, on the engine's thread.</summary>
 internal interface IEngineObserver
 {
@@ -11,7 +19,8 @@ internal interface IEngineObserver
     /// <param name="plan">What was computed.</param>
     /// <param name="produced">Tokens sampled.</param>
     /// <param name="snapshot">How busy the engine is after it.</param>
-    void Iterated(IterationScheduler scheduler, IterationPlan plan, int produced, EngineSnapshot snapshot);
+    /// <param name="cost">What it took.</param>
+    void Iterated(IterationScheduler scheduler, IterationPlan plan, int produced, EngineSnapshot snapshot, IterationCost cost);
 
     /// <summary>There is nothing to do.</summary>
     void Idle(EngineSnapshot snapshot);

@@ -8,7 +8,8 @@ namespace Platform.Serving.Engine;
 /// <summary>A loaded model with its engine, and what its listeners need of it. Owns both.</summary>
 internal sealed partial class Replica : IHostedLifecycleService, IHealthCheck, IDisposable
 {
-    private const int FewestPromptTokens = 16;
+    /// <summary>Prompt tokens that an iteration always takes, whatever they cost its streams: one tile of attention.</summary>
+    public const int FewestPromptTokens = 4;
 
     /// <summary>Starts an engine over a model, which the replica owns from now on.</summary>
     /// <param name="settings">What is served.</param>

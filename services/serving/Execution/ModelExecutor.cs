@@ -275,8 +275,9 @@ internal sealed unsafe class ModelExecutor<T> : IModelExecutor, IModelShard
     private void AttendTile(int item, int lane)
     {
         int size = _local.HeadDim, group = _local.HeadsPerKeyValueHead;
-        var head = item % _local.NumKeyValueHeads;
-        var tile = _batch.Tiles[item / _local.NumKeyValueHeads];
+        // Tiles of one head follow one another: what a long prompt's tiles read is then still in the cache of their processor.
+        var head = item / _batch.Tiles.Count;
+        var tile = _batch.Tiles[item % _batch.Tiles.Count];
         var queries = stackalloc float*[PagedAttention.MaxRows];
         var results = stackalloc T*[PagedAttention.MaxRows];
         var limits = stackalloc int[PagedAttention.MaxRows];

@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
 
 namespace Platform.Serving.Execution;
 
@@ -15,6 +16,10 @@ internal static unsafe class PagedAttention
     public const int MaxRows = 4;
 
     private const int Lanes = 16;
+    private const int LineBytes = 64;
+
+    // How far ahead values are asked for: two blocks take about as long to use as memory takes to answer.
+    private const int BlocksAhead = 2;
 
     /// <summary>Floats of scratch that a call needs for a context of this many tokens.</summary>
     public static int ScratchFloats(int context) => MaxRows * RoundUp(context);
@@ -77,9 +82,12 @@ internal static unsafe class PagedAttention
         for (var first = 0; first < count; first += Lanes)
         {
             var key = HeadBlock(shape, keys, blocks[first / shape.BlockSize], head) + (first % shape.BlockSize);
+            var ahead = Ahead(shape, keys, blocks, head, first + Lanes, count);
             Vector512<float> s0 = default, s1 = default, s2 = default, s3 = default;
             for (var d = 0; d < shape.HeadSize; d++, key += shape.BlockSize)
             {
+                if (Sse.IsSupported && d * shape.BlockSize * sizeof(T) % LineBytes == 0)
+                    Sse.Prefetch0(ahead + (d * shape.BlockSize));
                 var k = T.Load(key);
                 s0 = Vector512.FusedMultiplyAdd(Vector512.Create(q0[d]), k, s0);
                 s1 = Vector512.FusedMultiplyAdd(Vector512.Create(q1[d]), k, s1);
@@ -107,8 +115,21 @@ internal static unsafe class PagedAttention
             var k2 = Group(shape, keys, blocks, head, first + (2 * Lanes));
             var k3 = Group(shape, keys, blocks, head, first + (3 * Lanes));
             Vector512<float> s0 = default, s1 = default, s2 = default, s3 = default;
+            // Blocks lie anywhere in memory, so the processor does not foresee them: the next four groups are asked for here.
+            var n0 = Ahead(shape, keys, blocks, head, first + (4 * Lanes), count);
+            var n1 = Ahead(shape, keys, blocks, head, first + (5 * Lanes), count);
+            var n2 = Ahead(shape, keys, blocks, head, first + (6 * Lanes), count);
+            var n3 = Ahead(shape, keys, blocks, head, first + (7 * Lanes), count);
             for (var d = 0; d < shape.HeadSize; d++)
             {
+                if (Sse.IsSupported && d * shape.BlockSize * sizeof(T) % LineBytes == 0)
+                {
+                    Sse.Prefetch0(n0 + (d * shape.BlockSize));
+                    Sse.Prefetch0(n1 + (d * shape.BlockSize));
+                    Sse.Prefetch0(n2 + (d * shape.BlockSize));
+                    Sse.Prefetch0(n3 + (d * shape.BlockSize));
+                }
+
                 var q = Vector512.Create(query[d]);
                 var offset = d * shape.BlockSize;
                 s0 = Vector512.FusedMultiplyAdd(q, T.Load(k0 + offset), s0);
@@ -136,6 +157,20 @@ internal static unsafe class PagedAttention
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static T* Group<T>(KeyValueCacheShape shape, T* keys, ReadOnlySpan<int> blocks, int head, int first)
         where T : unmanaged, IElement<T> => HeadBlock(shape, keys, blocks[first / shape.BlockSize], head) + (first % shape.BlockSize);
+
+    /// <summary>A group that will be read soon; the last one where there is none.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static T* Ahead<T>(KeyValueCacheShape shape, T* start, ReadOnlySpan<int> blocks, int head, int first, int count)
+        where T : unmanaged, IElement<T> => Group(shape, start, blocks, head, Math.Min(first, (count - 1) / Lanes * Lanes));
+
+    /// <summary>Asks for the values that a later block has in a row's place.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Expect<T>(T* row, int elements)
+        where T : unmanaged, IElement<T>
+    {
+        for (var i = 0; Sse.IsSupported && i < elements; i += LineBytes / sizeof(T))
+            Sse.Prefetch0(row + i);
+    }
 
     /// <summary>Turns scores into weights, zero beyond the limit, and returns one over their sum.</summary>
     private static float Softmax(float* scores, int limit, int stride)
@@ -170,6 +205,7 @@ internal static unsafe class PagedAttention
         where T : unmanaged, IElement<T>
     {
         float* w0 = weights, w1 = weights + stride, w2 = w1 + stride, w3 = w2 + stride;
+        var last = (count - 1) / shape.BlockSize;
         for (var d = 0; d < shape.HeadStride; d += 2 * Lanes)
         {
             // The last chunk of an odd number of vectors repeats its vector; the copy is thrown away.
@@ -178,9 +214,11 @@ internal static unsafe class PagedAttention
             for (var j = 0; j < count;)
             {
                 var value = HeadBlock(shape, values, blocks[j / shape.BlockSize], head) + d;
+                var ahead = HeadBlock(shape, values, blocks[Math.Min((j / shape.BlockSize) + BlocksAhead, last)], head) + d;
                 var end = Math.Min(count, j + shape.BlockSize);
-                for (; j < end; j++, value += shape.HeadStride)
+                for (; j < end; j++, value += shape.HeadStride, ahead += shape.HeadStride)
                 {
+                    Expect(ahead, 2 * Lanes);
                     Vector512<float> a = T.Load(value), b = T.Load(value + second);
                     var p = Vector512.Create(w0[j]);
                     a0 = Vector512.FusedMultiplyAdd(p, a, a0);
@@ -208,6 +246,7 @@ internal static unsafe class PagedAttention
         KeyValueCacheShape shape, T* values, ReadOnlySpan<int> blocks, int head, float* weights, int count, float inverseSum, T* result)
         where T : unmanaged, IElement<T>
     {
+        var last = (count - 1) / shape.BlockSize;
         for (var d = 0; d < shape.HeadStride; d += 4 * Lanes)
         {
             var left = shape.HeadStride - d;
@@ -216,9 +255,11 @@ internal static unsafe class PagedAttention
             for (var j = 0; j < count;)
             {
                 var value = HeadBlock(shape, values, blocks[j / shape.BlockSize], head) + d;
+                var ahead = HeadBlock(shape, values, blocks[Math.Min((j / shape.BlockSize) + BlocksAhead, last)], head) + d;
                 var end = Math.Min(count, j + shape.BlockSize);
-                for (; j < end; j++, value += shape.HeadStride)
+                for (; j < end; j++, value += shape.HeadStride, ahead += shape.HeadStride)
                 {
+                    Expect(ahead, 4 * Lanes);
                     var p = Vector512.Create(weights[j]);
                     a0 = Vector512.FusedMultiplyAdd(p, T.Load(value), a0);
                     a1 = Vector512.FusedMultiplyAdd(p, T.Load(value + o1), a1);
