@@ -9,7 +9,10 @@ using Xunit;
 
 namespace Platform.EndToEnd.Tests;
 
-/// <summary>Two nodes of two devices that notice a hang soon.</summary>
+/// <summary>
+/// Two nodes of two devices that notice a hang sooner than by default, but not so soon that ranks which wait for a processor count
+/// as hung.
+/// </summary>
 public sealed class SmallPlatform : IAsyncLifetime
 {
     private StandaloneServer? running;
@@ -19,7 +22,7 @@ public sealed class SmallPlatform : IAsyncLifetime
     internal StandaloneServer Server => running ?? throw new InvalidOperationException("The server is not up.");
 
     public async ValueTask InitializeAsync() => running = await StandaloneServer.StartAsync(
-        Directory.Sub("data"), CancellationToken.None, "--nodes", "2", "--devices-per-node", "2", "--", "--Agent:HangSeconds=6");
+        Directory.Sub("data"), CancellationToken.None, "--nodes", "2", "--devices-per-node", "2", "--", "--Agent:HangSeconds=20");
 
     public async ValueTask DisposeAsync()
     {

@@ -211,7 +211,7 @@ public sealed class DataParallelExchange : IDisposable
         using var withoutGradients = torch.no_grad();
         var memory = _store.Units[reduction.Unit.Index];
         using var part = memory.Gradients.narrow(0, memory.Shard.Start, memory.Shard.Count);
-        memory.GradientSum.add_(part);
+        memory.GradientSum.AddInPlace(part);
         memory.Gradients.zero_();
     }
 

@@ -28,13 +28,13 @@ public static class NewtonSchulz
         using var scope = torch.NewDisposeScope();
         var isTall = matrix.shape[0] > matrix.shape[1];
         var x = isTall ? matrix.t().contiguous() : matrix.clone();
-        x.div_(x.norm().add_(Epsilon));
+        x.div_(x.norm().AddInPlace(Epsilon));
         for (var i = 0; i < iterations; i++)
         {
             using var inner = torch.NewDisposeScope();
             var square = x.mm(x.t());
-            var polynomial = square.mm(square).mul_(C).add_(square, alpha: B);
-            x = polynomial.mm(x).add_(x, alpha: A).MoveToOuterDisposeScope();
+            var polynomial = square.mm(square).MultiplyInPlace(C).AddInPlace(square, B);
+            x = polynomial.mm(x).AddInPlace(x, A).MoveToOuterDisposeScope();
         }
 
         return (isTall ? x.t().contiguous() : x).MoveToOuterDisposeScope();

@@ -65,8 +65,8 @@ public sealed class ParallelMuon : IParallelOptimizer
             }
 
             var range = memory.Unit.Decayed.Intersect(memory.Kept);
-            memory.View(StateKind.Master, range).mul_(1 - (learningRate * _settings.WeightDecay))
-                .add_(directions.narrow(0, range.Start, range.Count), alpha: -learningRate);
+            memory.View(StateKind.Master, range).MultiplyInPlace(1 - (learningRate * _settings.WeightDecay))
+                .AddInPlace(directions.narrow(0, range.Start, range.Count), -learningRate);
         }
 
         _store.ZeroGradients();
@@ -78,12 +78,12 @@ public sealed class ParallelMuon : IParallelOptimizer
     {
         var range = memory.Unit.Decayed.Intersect(memory.Kept);
         var (gradient, momentum) = (memory.View(StateKind.Gradient, range), memory.View(StateKind.FirstMoment, range));
-        momentum.mul_(_muon.Momentum).add_(gradient);
+        momentum.MultiplyInPlace(_muon.Momentum).AddInPlace(gradient);
         var whole = torch.zeros([memory.Unit.Length], dtype: _store.Types.Master, device: momentum.device);
         var mine = whole.narrow(0, range.Start, range.Count);
         mine.copy_(momentum);
         if (_muon.Nesterov)
-            mine.mul_(_muon.Momentum).add_(gradient);
+            mine.MultiplyInPlace(_muon.Momentum).AddInPlace(gradient);
         if (_store.Storage.Zero != ZeroStage.None)
         {
             var buffer = GroupTensors.BufferOf(whole);
@@ -103,7 +103,7 @@ public sealed class ParallelMuon : IParallelOptimizer
         {
             var mine = flat.view(rows, columns);
             var scale = 0.2 * Math.Sqrt(Math.Max(part.Parameter.Shape[0], part.Parameter.Shape[1]));
-            mine.copy_(Part(NewtonSchulz.Orthogonalise(Whole(mine, part.Parameter.Split), _muon.Iterations), part).mul_(scale));
+            mine.copy_(Part(NewtonSchulz.Orthogonalise(Whole(mine, part.Parameter.Split), _muon.Iterations), part).MultiplyInPlace(scale));
         }
 
         if (_groups.Data.Size > 1)

@@ -51,8 +51,11 @@ public sealed class CheckpointLayoutTests
         using var store = StoreOf(TinyModel.Config, new Layout(2, 1, 2, ZeroStage.OptimizerState), rank: 1, hasOneMoment: false);
         using var snapshot = new ParameterSnapshot();
         Fill(store);
+        snapshot.Prepare(store);
+        var prepared = snapshot.ByteLength;
         var before = ParameterCheckpoint.Write(store, Folder(directory, "before"), 1);
         snapshot.Take(store);
+        Assert.Equal(prepared, snapshot.ByteLength);
         Change(store);
         var taken = snapshot.Write(Folder(directory, "taken"), 1);
         var after = ParameterCheckpoint.Write(store, Folder(directory, "after"), 1);

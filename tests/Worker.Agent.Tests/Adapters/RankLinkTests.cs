@@ -23,6 +23,7 @@ public sealed class RankLinkTests
     public async Task Every_step_point_reaches_the_scheduler_over_the_bus()
     {
         await using TestNode node = await TestNode.StartAsync(Sleeper);
+        node.Job = "points";
         ConcurrentQueue<GangProgressReport> received = node.Progress;
         await node.RunAsync();
         await using AgentLink link = await AgentLink.ConnectAsync(await node.LaunchAsync(), Quick, Token);
@@ -33,14 +34,16 @@ public sealed class RankLinkTests
         }
 
         await link.FlushAsync(Token);
-        await Waiting.UntilAsync(() => received.Any(r => r.Points.Any(p => p.Step == 1000)), "the last point");
+
+        // Batches travel beside each other, so the last point may come before others.
+        await Waiting.UntilAsync(() => received.SelectMany(r => r.Points).Select(p => p.Step).Distinct().Count() == 1000, "all points");
         Assert.Equal(Enumerable.Range(1, 1000), received.SelectMany(r => r.Points).Select(p => p.Step).Distinct().Order());
         Assert.Contains(received, r => r is { Phase: "training", PhaseFraction: 0.5 });
         Assert.Equal(2.5, received.SelectMany(r => r.Points).First(p => p.Step == 100).EvalLoss);
         using var http = new HttpClient();
         string metrics = await http.GetStringAsync($"{node.App.Address(AgentApplication.MetricsListener)}/metrics", Token);
-        Assert.Contains("platform_training_step{job=\"j\"} 1000", metrics, StringComparison.Ordinal);
-        Assert.Contains("platform_training_step_seconds_count{job=\"j\"} 1000", metrics, StringComparison.Ordinal);
+        Assert.Contains("platform_training_step{job=\"points\"} 1000", metrics, StringComparison.Ordinal);
+        Assert.Contains("platform_training_step_seconds_count{job=\"points\"} 1000", metrics, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -120,11 +123,13 @@ public sealed class RankLinkTests
     [Fact]
     public async Task A_rank_that_has_not_entered_a_collective_is_named()
     {
-        await using TestNode node = await TestNode.StartAsync(Sleeper, "--Agent:HangSeconds", "0.3");
+        await using TestNode node = await TestNode.StartAsync(Sleeper, "--Agent:HangSeconds", "2");
         await node.RunAsync(ranks: 2);
         await using AgentLink first = await AgentLink.ConnectAsync(await node.LaunchAsync(0), Quick, Token);
-        first.Collectives = () => [new CollectiveStatus("tensor 0", 12, "all-reduce #12", 5, [0, 1], [1])];
         await using AgentLink second = await AgentLink.ConnectAsync(await node.LaunchAsync(1), Quick, Token);
+
+        // Neither waits before both are there: an agent that knows one of them only would blame the other unheard.
+        first.Collectives = () => [new CollectiveStatus("tensor 0", 12, "all-reduce #12", 5, [0, 1], [1])];
         second.Collectives = () => [new CollectiveStatus("tensor 0", 11, "all-reduce #11", 0, [0, 1], [])];
         GangMemberReport failed = await node.Scheduler.WaitForAsync(r => r.Failure is not null, "hang");
         Assert.Equal((FailureCode.RankHung, (int?)1), (failed.Failure!.Code, failed.Failure.Rank));

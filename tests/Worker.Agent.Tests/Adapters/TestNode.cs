@@ -35,6 +35,9 @@ internal sealed class TestNode : IAsyncDisposable
 
     public string[] Arguments { get; }
 
+    /// <summary>The job of the node's gang. Metrics of a process are told apart by it, and other tests run in the same one.</summary>
+    public string Job { get; set; } = "j";
+
     public WebApplication App { get; private set; }
 
     public string Root => _directory.Path;
@@ -128,7 +131,7 @@ internal sealed class TestNode : IAsyncDisposable
     };
 
     public GangAssignment Assignment(GangPhase phase, int ranks = 1, int attempt = 1, double grace = 5) =>
-        Assignment(Root, phase, ranks, attempt, grace);
+        Assignment(Root, phase, ranks, attempt, grace) with { Gang = $"jobs/{Job}" };
 
     /// <summary>Brings an attempt to the phase in which its ranks run, over the bus.</summary>
     public async Task<GangMemberReport> RunAsync(int ranks = 1, int attempt = 1, double grace = 5)
@@ -144,13 +147,13 @@ internal sealed class TestNode : IAsyncDisposable
     public async Task StopAsync(string reason, double grace = 5, int ranks = 1)
     {
         await WantAsync(Assignment(GangPhase.Stop, ranks, grace: grace) with { StopReason = reason });
-        await Scheduler.WaitForAsync(Gang, MemberPhase.Released);
+        await Scheduler.WaitForAsync($"jobs/{Job}", MemberPhase.Released);
     }
 
     /// <summary>What the agent told a rank.</summary>
     public async Task<RankLaunch> LaunchAsync(int rank = 0, int attempt = 1)
     {
-        string path = Path.Combine(DataDirectory, "launch", $"jobs.j.{attempt}", $"rank-{rank}.json");
+        string path = Path.Combine(DataDirectory, "launch", $"jobs.{Job}.{attempt}", $"rank-{rank}.json");
         await Waiting.UntilAsync(() => File.Exists(path), path);
         return GangJson.Read<RankLaunch>(await File.ReadAllTextAsync(path));
     }

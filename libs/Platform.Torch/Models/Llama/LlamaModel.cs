@@ -122,9 +122,9 @@ public sealed class LlamaModel : IDisposable
             Optional(LlamaRole.QueryBias), Optional(LlamaRole.KeyBias), Optional(LlamaRole.ValueBias),
             Optional(LlamaRole.QueryNorm), Optional(LlamaRole.KeyNorm));
         var attended = LlamaBlocks.AttentionCore(Config, normalised, attention, _rotary);
-        x_BTE += LlamaBlocks.Linear(attended, Weight(LlamaRole.AttentionOutput), null);
+        x_BTE = x_BTE.Plus(LlamaBlocks.Linear(attended, Weight(LlamaRole.AttentionOutput), null));
         normalised = LlamaBlocks.Norm(x_BTE, Weight(LlamaRole.PostAttentionNorm), Config.RmsNormEps);
-        return x_BTE + LlamaBlocks.Mlp(normalised, Weight(LlamaRole.Gate), Weight(LlamaRole.Up), Weight(LlamaRole.Down));
+        return x_BTE.Plus(LlamaBlocks.Mlp(normalised, Weight(LlamaRole.Gate), Weight(LlamaRole.Up), Weight(LlamaRole.Down)));
 
         Tensor Weight(LlamaRole role) => _weights[LlamaParameters.NameOf(layer, role)];
         Tensor? Optional(LlamaRole role) => _weights.GetValueOrDefault(LlamaParameters.NameOf(layer, role));

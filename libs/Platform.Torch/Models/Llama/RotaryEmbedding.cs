@@ -104,7 +104,7 @@ public sealed class RotaryEmbedding : IDisposable
         using var secondCosine = second * cosine;
         using var firstSine = first * sine;
         using var left = firstCosine - secondSine;
-        using var right = secondCosine + firstSine;
+        using var right = secondCosine.Plus(firstSine);
         return torch.cat([left, right], -1);
     }
 

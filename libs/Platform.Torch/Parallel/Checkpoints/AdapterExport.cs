@@ -87,7 +87,7 @@ public static class AdapterExport
                 var slice = new TensorSlice(0, row, rows, rows);
                 var merged = a is null || b is null
                     ? files.Read(parameter, slice, type)
-                    : files.Read(parameter, slice, a.dtype).add_(b.narrow(0, row, rows).mm(a).mul_(adapters.Scale)).to_type(type);
+                    : files.Read(parameter, slice, a.dtype).AddInPlace(b.narrow(0, row, rows).mm(a).MultiplyInPlace(adapters.Scale)).to_type(type);
                 export.Write(parameter.Name, TensorMemory.Bytes(merged));
             }
         }

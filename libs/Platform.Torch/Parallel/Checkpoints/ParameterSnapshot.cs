@@ -1,5 +1,5 @@
-using System.Runtime.InteropServices;
 using Platform.Formats.Checkpoints;
+using Platform.Torch.Native;
 using Platform.Torch.Parallel.Parameters;
 using Tensor = TorchSharp.torch.Tensor;
 
@@ -13,37 +13,40 @@ namespace Platform.Torch.Parallel.Checkpoints;
 public sealed unsafe class ParameterSnapshot : IDisposable
 {
     private readonly List<(CheckpointPart Part, long Offset, long Length)> _parts = [];
-    private byte* _memory;
+    private PageMemory? _memory;
+    private (Thread Thread, CancellationTokenSource Stop)? _touching;
 
     /// <summary>Bytes of the copy.</summary>
-    public long ByteLength { get; private set; }
+    public long ByteLength => _memory?.Length ?? 0;
+
+    /// <summary>
+    /// Has the memory of the copies to come made ready on a thread of its own: the first copy into memory that the system has
+    /// yet to find takes many times as long as the ones after it.
+    /// </summary>
+    /// <param name="store">The rank's tensors.</param>
+    public void Prepare(ParameterStore store)
+    {
+        ArgumentNullException.ThrowIfNull(store);
+        if (Reserve(ParameterCheckpoint.SavedParts(store)) is not { } memory)
+            return;
+        var stop = new CancellationTokenSource();
+        var thread = new Thread(() => memory.Touch(stop.Token)) { IsBackground = true, Name = "memory of checkpoints" };
+        _touching = (thread, stop);
+        thread.Start();
+    }
 
     /// <summary>Copies the state as it is now.</summary>
     /// <param name="store">The rank's tensors.</param>
     public void Take(ParameterStore store)
     {
         ArgumentNullException.ThrowIfNull(store);
-        _parts.Clear();
-        long end = 0;
+        EndTouching();
         var saved = ParameterCheckpoint.SavedParts(store);
-        foreach (var (part, _) in saved)
-        {
-            var length = part.Box.Shape.ByteLength(part.DataType);
-            _parts.Add((part, end, length));
-            end += length;
-        }
-
-        if (end != ByteLength || _memory is null)
-        {
-            NativeMemory.Free(_memory);
-            _memory = (byte*)NativeMemory.Alloc((nuint)Math.Max(1, end));
-            ByteLength = end;
-        }
-
+        Reserve(saved);
         for (var i = 0; i < saved.Count; i++)
         {
             using var view = saved[i].View();
-            Copy(view, _memory + _parts[i].Offset, _parts[i].Length);
+            Copy(view, Address(i), _parts[i].Length);
         }
     }
 
@@ -56,16 +59,49 @@ public sealed unsafe class ParameterSnapshot : IDisposable
     {
         using var writer = CheckpointShardWriter.Create(directory, rank, [.. _parts.Select(part => part.Part)]);
         for (var i = 0; i < _parts.Count; i++)
-            ParameterCheckpoint.Write(writer, i, (nint)(_memory + _parts[i].Offset), _parts[i].Length);
+            ParameterCheckpoint.Write(writer, i, (nint)Address(i), _parts[i].Length);
         return writer.Commit();
     }
 
     /// <inheritdoc/>
     public void Dispose()
     {
-        NativeMemory.Free(_memory);
+        EndTouching();
+        _memory?.Dispose();
         _memory = null;
-        ByteLength = 0;
+    }
+
+    /// <summary>Lays the parts out and sees to memory for them; null when there is nothing new to make ready.</summary>
+    private PageMemory? Reserve(IReadOnlyList<(CheckpointPart Part, Func<Tensor> View)> saved)
+    {
+        _parts.Clear();
+        long end = 0;
+        foreach (var (part, _) in saved)
+        {
+            var length = part.Box.Shape.ByteLength(part.DataType);
+            _parts.Add((part, end, length));
+            end += length;
+        }
+
+        if (_memory?.Length == end)
+            return null;
+        EndTouching();
+        _memory?.Dispose();
+        return _memory = new PageMemory(end);
+    }
+
+    private byte* Address(int part) =>
+        (_memory ?? throw new InvalidOperationException("No copy was taken.")).Start + _parts[part].Offset;
+
+    /// <summary>Whatever is not ready by now the copy itself makes so.</summary>
+    private void EndTouching()
+    {
+        if (_touching is not { } touching)
+            return;
+        _touching = null;
+        touching.Stop.Cancel();
+        touching.Thread.Join();
+        touching.Stop.Dispose();
     }
 
     private static void Copy(Tensor view, byte* destination, long length)

@@ -149,8 +149,8 @@ public sealed class AttentionCoreSegment(
         var (first, second) = (x.narrow(3, 0, half), x.narrow(3, half, half));
         using var left = first * cosine;
         using var right = second * cosine;
-        destination.narrow(3, 0, half).copy_(left.addcmul_(second, sine, -sign));
-        destination.narrow(3, half, half).copy_(right.addcmul_(first, sine, sign));
+        destination.narrow(3, 0, half).copy_(left.AddProductInPlace(second, sine, -sign));
+        destination.narrow(3, half, half).copy_(right.AddProductInPlace(first, sine, sign));
     }
 
     private Tensor Attend((Tensor Query, Tensor Key, Tensor Value) inputs)

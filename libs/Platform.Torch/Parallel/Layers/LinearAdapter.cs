@@ -20,9 +20,6 @@ namespace Platform.Torch.Parallel.Layers;
 public sealed class LinearAdapter(
     (Tensor Weight, Tensor Gradient) a, (Tensor Weight, Tensor Gradient) b, ImmutableArray<(long Start, long Count)> outputs, double scale)
 {
-    // Held here: a scalar made for a call may be collected while the call runs.
-    private readonly Scalar _scale = scale;
-
     /// <summary>The adapter that a store has for a linear layer's weight; null when it has none.</summary>
     public static LinearAdapter? Find(ParameterStore store, StoredParameter layer)
     {
@@ -50,9 +47,9 @@ public sealed class LinearAdapter(
     {
         ArgumentNullException.ThrowIfNull(output_NO);
         using var scope = torch.NewDisposeScope();
-        var inner = torch.nn.functional.linear(x_NI, a.Weight).mul_(_scale);
+        var inner = torch.nn.functional.linear(x_NI, a.Weight).MultiplyInPlace(scale);
         foreach (var (start, count, first, row) in Parts())
-            output_NO.narrow(1, start, count).add_(torch.nn.functional.linear(inner.narrow(1, first, Rank), b.Weight.narrow(0, row, count)));
+            output_NO.narrow(1, start, count).AddInPlace(torch.nn.functional.linear(inner.narrow(1, first, Rank), b.Weight.narrow(0, row, count)));
     }
 
     /// <summary>Adds to the factors' gradients and to the gradient of the layer's inputs.</summary>
@@ -64,7 +61,7 @@ public sealed class LinearAdapter(
         ArgumentNullException.ThrowIfNull(gradient_NO);
         ArgumentNullException.ThrowIfNull(inputGradient_NI);
         using var scope = torch.NewDisposeScope();
-        var inner = torch.nn.functional.linear(x_NI, a.Weight).mul_(_scale);
+        var inner = torch.nn.functional.linear(x_NI, a.Weight).MultiplyInPlace(scale);
         var innerGradient = inner.empty_like();
         foreach (var (start, count, first, row) in Parts())
         {
@@ -73,9 +70,9 @@ public sealed class LinearAdapter(
             innerGradient.narrow(1, first, Rank).copy_(gradient.mm(b.Weight.narrow(0, row, count)));
         }
 
-        innerGradient.mul_(_scale);
+        innerGradient.MultiplyInPlace(scale);
         LinearGradients.AddWeight(a.Gradient, innerGradient, x_NI);
-        inputGradient_NI.add_(innerGradient.mm(a.Weight));
+        inputGradient_NI.AddInPlace(innerGradient.mm(a.Weight));
     }
 
     private long Rank => b.Weight.shape[1];

@@ -20,13 +20,13 @@ internal static class LinearGradients
         if (WideningSum.Supports(sum_OI, product))
             WideningSum.Add(sum_OI, product);
         else
-            sum_OI.add_(product);
+            sum_OI.AddInPlace(product);
     }
 
     /// <summary>Adds the column sums, formed in the master type.</summary>
     public static void AddBias(Tensor sum_O, Tensor gradient_NO)
     {
         using var columns = gradient_NO.sum(0, type: sum_O.dtype);
-        sum_O.add_(columns);
+        sum_O.AddInPlace(columns);
     }
 }

@@ -91,8 +91,8 @@ public sealed class ParallelDecoderLayer
         using var scope = torch.NewDisposeScope();
         if (_recomputesAll)
             Run(tape.Pop(), sequences, tape);
-        var middle = BackwardMlp(gradient_NE, tape).add_(gradient_NE);
-        var result = BackwardAttention(middle, sequences, tape).add_(middle);
+        var middle = BackwardMlp(gradient_NE, tape).AddInPlace(gradient_NE);
+        var result = BackwardAttention(middle, sequences, tape).AddInPlace(middle);
         tape.Release();
         return result.MoveToOuterDisposeScope();
     }
@@ -103,9 +103,9 @@ public sealed class ParallelDecoderLayer
         var projected = _queryKeyValue.Forward(_inputNorm.Forward(x_NE, tape), tape);
         if (_headNorm is not null)
             projected = _headNorm.Forward(projected, tape);
-        var middle = _attentionOutput.Forward(_attention.Forward(projected, sequences, tape), tape).add_(x_NE);
+        var middle = _attentionOutput.Forward(_attention.Forward(projected, sequences, tape), tape).AddInPlace(x_NE);
         var activated = SwiGluSegment.Forward(_gateUp.Forward(_postAttentionNorm.Forward(middle, tape), tape), tape);
-        return _down.Forward(activated, tape).add_(middle).MoveToOuterDisposeScope();
+        return _down.Forward(activated, tape).AddInPlace(middle).MoveToOuterDisposeScope();
     }
 
     private Tensor BackwardMlp(Tensor gradient_NE, ActivationTape tape) =>

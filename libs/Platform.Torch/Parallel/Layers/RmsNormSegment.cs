@@ -59,7 +59,7 @@ public sealed class RmsNormSegment(Tensor weight_E, Tensor? weightGradient_E, do
 
         var (result, weight, x) = (tape.Pop(), tape.Pop(), tape.Pop());
         var gradients = torch.autograd.grad([result], [x, weight], [gradient_NE]);
-        weightGradient_E?.add_(gradients[1]);
+        weightGradient_E?.AddInPlace(gradients[1]);
         gradients[1].Dispose();
         return gradients[0];
     }

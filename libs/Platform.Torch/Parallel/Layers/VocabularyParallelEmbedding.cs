@@ -45,12 +45,12 @@ public sealed class VocabularyParallelEmbedding(TensorParallelRegion region, Ten
         var gradient = gradient_NE.to_type(weightGradient_VE.dtype);
         if (region.Group.Size == 1)
         {
-            weightGradient_VE.index_add_(0, tokens, gradient, 1);
+            weightGradient_VE.AddRowsInPlace(tokens, gradient);
             return;
         }
 
         var (rows, mine) = VocabularyShare.Locate(tokens, slice, gradient.dtype);
-        weightGradient_VE.index_add_(0, rows, gradient * mine.unsqueeze(1), 1);
+        weightGradient_VE.AddRowsInPlace(rows, gradient * mine.unsqueeze(1));
     }
 }
 
@@ -60,8 +60,8 @@ internal static class VocabularyShare
     /// <summary>Row of each token in the share, 0 for those that are not in it, and 1 or 0 for whether it is.</summary>
     public static (Tensor Rows_N, Tensor IsMine_N) Locate(Tensor tokens_N, TensorSlice slice, torch.ScalarType type)
     {
-        var rows = tokens_N - slice.Start;
-        var mine = rows.ge(0).logical_and_(rows.lt(slice.Length));
+        var rows = tokens_N.Minus(slice.Start);
+        var mine = rows.IsAtLeast(0).logical_and_(rows.IsBelow(slice.Length));
         return (rows.mul_(mine), mine.to_type(type));
     }
 }

@@ -64,7 +64,7 @@ public sealed class VocabularyParallelLoss(
 
         // A rank whose share is all padding has no logits; it takes part in the exchange with neutral values.
         var isEmpty = slice.Length == 0;
-        var largest = isEmpty ? torch.full([x_NE.shape[0]], double.NegativeInfinity, dtype: type) : logits.amax([1]);
+        var largest = isEmpty ? TensorNumbers.Filled([x_NE.shape[0]], double.NegativeInfinity, type, x_NE.device) : logits.amax([1]);
         region.Group.AllReduceMax(largest);
         logits.sub_(largest.unsqueeze(1));
         var (rows, mine) = VocabularyShare.Locate(targets_N, slice, type);
@@ -74,14 +74,14 @@ public sealed class VocabularyParallelLoss(
         logits.exp_();
         statistics[0].copy_(logits.sum(1));
         region.Group.AllReduceSum(statistics);
-        var counts = targets_N.ge(0).to_type(type);
+        var counts = targets_N.IsAtLeast(0).to_type(type);
         var loss = statistics[0].log().sub_(statistics[1]).mul_(counts).MoveToOuterDisposeScope();
         if (scale is not { } factor)
             return (loss, null);
 
-        logits.mul_((factor / TotalsOf(largest, statistics[0])).mul_(counts).unsqueeze(1));
+        logits.mul_(TotalsOf(largest, statistics[0]).Under(factor).mul_(counts).unsqueeze(1));
         if (!isEmpty)
-            logits.scatter_add_(1, rows.unsqueeze(1), (mine * -factor).unsqueeze(1));
+            logits.scatter_add_(1, rows.unsqueeze(1), mine.Times(-factor).unsqueeze(1));
         var logitGradient = logits.to_type(x_NE.dtype);
         if (!isEmpty && weightGradient_VE is not null)
             LinearGradients.AddWeight(weightGradient_VE.narrow(0, 0, slice.Length), logitGradient, x_NE);
@@ -102,7 +102,7 @@ public sealed class VocabularyParallelLoss(
         statistics[0].copy_(mineSum.mul_(mineLargest.sub_(largest).exp_()));
         statistics[1].copy_(logits.gather(1, rows.unsqueeze(1)).squeeze(1).to_type(ScalarType.Float32).sub_(largest).mul_(mine));
         region.Group.AllReduceSum(statistics);
-        var loss = statistics[0].log().sub_(statistics[1]).mul_(targets_N.ge(0).to_type(type)).MoveToOuterDisposeScope();
+        var loss = statistics[0].log().sub_(statistics[1]).mul_(targets_N.IsAtLeast(0).to_type(type)).MoveToOuterDisposeScope();
         if (scale is not { } factor)
             return (loss, null);
 
@@ -118,5 +118,5 @@ public sealed class VocabularyParallelLoss(
     /// </summary>
     private Tensor TotalsOf(Tensor largest_N, Tensor sum_N) => zLossCoefficient == 0
         ? sum_N
-        : sum_N / sum_N.log().add_(largest_N).mul_(2 * zLossCoefficient).add_(1);
+        : sum_N / sum_N.log().AddInPlace(largest_N).MultiplyInPlace(2 * zLossCoefficient).AddInPlace(1);
 }

@@ -40,6 +40,18 @@ public sealed class CheckpointSaver(RankLaunch launch, TrainingPlan plan, Parall
     public string? Saved { get; private set; }
 
     /// <summary>
+    /// Makes ready, beside training, what the checkpoints of a job that takes them in its course need; the last one of a job is
+    /// waited for in any case.
+    /// </summary>
+    /// <param name="parameters">The rank's tensors.</param>
+    public void Prepare(ParameterStore parameters)
+    {
+        ArgumentNullException.ThrowIfNull(parameters);
+        if (plan.Spec.Checkpoint is { Async: true, EverySteps: > 0 } && parameters.SavesState)
+            _snapshot.Prepare(parameters);
+    }
+
+    /// <summary>
     /// Takes a checkpoint of the state after a step; every rank calls this. It returns once the state may change again. One
     /// that is still being written is waited for first.
     /// </summary>

@@ -14,7 +14,6 @@ internal sealed class ChatEncoder
 {
     private readonly TokenizerDirectory _tokenizer;
     private readonly ChatTemplate _template;
-    private readonly HashSet<int> _endOfTurn = [];
 
     /// <summary>An encoder for a tokenizer with a chat template.</summary>
     /// <exception cref="InputUnreadableException">It has none, or one that is not supported.</exception>
@@ -32,9 +31,6 @@ internal sealed class ChatEncoder
             throw new InputUnreadableException($"data.tokenizer: {refused.Message}", refused);
         }
     }
-
-    /// <summary>Special tokens that ended the assistant's turns so far.</summary>
-    public IReadOnlyCollection<int> EndOfTurnIds => _endOfTurn;
 
     /// <summary>The messages of a line.</summary>
     /// <exception cref="InputUnreadableException">It is not a conversation.</exception>
@@ -54,14 +50,15 @@ internal sealed class ChatEncoder
     /// <summary>Text of a message of <see cref="MessagesOf"/>.</summary>
     public static string ContentOf(JsonNode? message) => message is JsonObject json ? TextOf(json, "content") ?? "" : "";
 
-    /// <summary>Writes a conversation.</summary>
+    /// <summary>A conversation as tokens. Any number of threads may call this at once.</summary>
     /// <exception cref="InputUnreadableException">It is no conversation, has nothing to learn, or the template refuses it.</exception>
-    public void Encode(JsonLine line, TokenWriter writer)
+    public EncodedDocument Encode(JsonLine line)
     {
         var messages = MessagesOf(line);
         var (text, turns) = Render(line, messages);
         if (turns.Count == 0)
             throw line.Refuse("no message has the role 'assistant', so there is nothing to learn");
+        var document = new EncodedDocument();
         var ids = new List<int>();
         var (at, lastSpecial) = (0, -1);
         foreach (var (start, end) in turns)
@@ -73,8 +70,8 @@ internal sealed class ChatEncoder
 
         Write(text.AsSpan(at), isLearnt: false);
         if (_tokenizer.Tokenizer.EndOfSequenceId is { } eos && lastSpecial != eos)
-            writer.Append([eos], isLearnt: false);
-        writer.EndDocument();
+            document.Append([eos], isLearnt: false);
+        return document;
 
         void Write(ReadOnlySpan<char> part, bool isLearnt)
         {
@@ -83,8 +80,8 @@ internal sealed class ChatEncoder
             foreach (var id in ids.Where(_tokenizer.Tokenizer.IsSpecial))
                 lastSpecial = id;
             if (isLearnt && ids.Count > 0 && _tokenizer.Tokenizer.IsSpecial(ids[^1]))
-                _endOfTurn.Add(ids[^1]);
-            writer.Append(System.Runtime.InteropServices.CollectionsMarshal.AsSpan(ids), isLearnt);
+                document.EndOfTurnIds.Add(ids[^1]);
+            document.Append(System.Runtime.InteropServices.CollectionsMarshal.AsSpan(ids), isLearnt);
         }
     }
 

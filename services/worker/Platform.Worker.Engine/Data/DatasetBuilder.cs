@@ -75,15 +75,11 @@ public static class DatasetBuilder
         var reported = new ShareOfBytes(
             sources.SelectMany(source => source.Files), share => progress(trains ? 0.5 + (share / 2) : share), cancellationToken);
         var shards = new List<DatasetShard>();
+        var endOfTurn = new SortedSet<int>();
         foreach (var (name, files) in sources)
         {
             using var writer = new TokenWriter(directory, shards.Count, bytes, hasMask: chat is not null);
-            foreach (var file in files)
-            {
-                Encode(file, data, tokenizer, chat, writer, reported.Read);
-                reported.Finish(file);
-            }
-
+            Encode(files, data, tokenizer, chat, reported, writer, endOfTurn);
             shards.Add(writer.Commit(name));
             if (shards[^1].Tokens < data.SequenceLength + 1L)
                 throw new InputUnreadableException(
@@ -94,40 +90,69 @@ public static class DatasetBuilder
         DurableFile.WriteAllBytes(
             Path.Combine(directory, DatasetDescription.FileName),
             Dataset.Describe(new(
-                DatasetDescription.CurrentVersion, bytes, tokenizer.Tokenizer.VocabularySize, shards, [.. (chat?.EndOfTurnIds ?? []).Order()])));
+                DatasetDescription.CurrentVersion, bytes, tokenizer.Tokenizer.VocabularySize, shards, [.. endOfTurn])));
     }
 
     private static void Encode(
-        string file, DataSpec data, TokenizerDirectory directory, ChatEncoder? chat, TokenWriter writer, Action<long> position)
+        IReadOnlyList<string> files, DataSpec data, TokenizerDirectory directory, ChatEncoder? chat, ShareOfBytes reported, TokenWriter writer,
+        SortedSet<int> endOfTurn)
     {
-        if (chat is not null)
-        {
-            foreach (var line in DocumentReader.Lines(file, position))
-                chat.Encode(line, writer);
-            return;
-        }
-
         var tokenizer = directory.Tokenizer;
         if (data.Format == "tokens")
         {
-            TokenIdFiles.Copy(file, tokenizer.VocabularySize, writer, position);
-            return;
+            foreach (var file in files)
+            {
+                TokenIdFiles.Copy(file, tokenizer.VocabularySize, writer, reported.Read);
+                reported.Finish(file);
+            }
+        }
+        else if (chat is not null)
+        {
+            OrderedEncoding.Run(Across(file => DocumentReader.Lines(file, reported.Read)), line => line.Text.Length, chat.Encode, Write);
+        }
+        else if (data.Format == "jsonl")
+        {
+            OrderedEncoding.Run(
+                Across(file => DocumentReader.Lines(file, reported.Read)), line => line.Text.Length, line => Tokens(DocumentReader.TextOf(line)), Write);
+        }
+        else
+        {
+            OrderedEncoding.Run(Across(file => DocumentReader.Read(file, data.Format, reported.Read)), document => document.Length, Tokens, Write);
         }
 
-        // A tokenizer that puts tokens around a text has its model know texts so.
-        var options = data.Tokenizer is TokenizerSpec.Directory ? EncodeOptions.AddSpecialTokens : EncodeOptions.None;
-        var ids = new List<int>();
-        foreach (var document in DocumentReader.Read(file, data.Format, position))
+        IEnumerable<T> Across<T>(Func<string, IEnumerable<T>> read)
         {
-            position(0);
-            ids.Clear();
-            if (document.Length == 0)
-                continue;
-            tokenizer.Encode(document, options, ids);
+            foreach (var file in files)
+            {
+                foreach (var document in read(file))
+                {
+                    reported.Read(0);
+                    yield return document;
+                }
+
+                reported.Finish(file);
+            }
+        }
+
+        void Write(EncodedDocument document)
+        {
+            endOfTurn.UnionWith(document.EndOfTurnIds);
+            document.WriteTo(writer);
+        }
+
+        EncodedDocument? Tokens(string text)
+        {
+            if (text.Length == 0)
+                return null;
+            var ids = new List<int>();
+
+            // A tokenizer that puts tokens around a text has its model know texts so.
+            tokenizer.Encode(text, data.Tokenizer is TokenizerSpec.Directory ? EncodeOptions.AddSpecialTokens : EncodeOptions.None, ids);
             if (tokenizer.EndOfSequenceId is { } end && (ids.Count == 0 || ids[^1] != end))
                 ids.Add(end);
-            writer.Append(System.Runtime.InteropServices.CollectionsMarshal.AsSpan(ids), isLearnt: true);
-            writer.EndDocument();
+            var document = new EncodedDocument();
+            document.Append(System.Runtime.InteropServices.CollectionsMarshal.AsSpan(ids), isLearnt: true);
+            return document;
         }
     }
 

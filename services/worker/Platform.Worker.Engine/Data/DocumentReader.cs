@@ -50,7 +50,9 @@ public static class DocumentReader
         }
     }
 
-    private static string TextOf(JsonLine line) =>
+    /// <summary>The document of a line of <c>jsonl</c>.</summary>
+    /// <exception cref="InputUnreadableException">There is none.</exception>
+    internal static string TextOf(JsonLine line) =>
         line.Parse()["text"] is JsonValue value && value.GetValueKind() == JsonValueKind.String
             ? value.GetValue<string>()
             : throw line.Refuse("expected an object with a string 'text'");

@@ -91,6 +91,7 @@ public sealed class TrainingSession
         if (done < _spec.Training.Steps)
         {
             gauge.MeasurePeak(plan, groups.World, Device);
+            saver.Prepare(trainer.Parameters);
             try
             {
                 var outcome = Train(trainer, saver, plan, groups, gauge, done, ref loss);
