@@ -234,7 +234,7 @@ public sealed class StartingPointTests
         using var scope = torch.NewDisposeScope();
         using var dataset = Dataset.Open(Directory.GetDirectories(Path.Combine(Artifacts(directory, (1, 1, 1)), "datasets")).Single());
         var data = new TrainingData(job, dataset.Shards);
-        var batch = data.Load(data.GlobalBatch(1), torch.CPU);
+        var batch = data.Load(data.GlobalBatch(1), torch.CPU, staging: null);
         using var model = BaseModel.Load(from);
         var logits = model.Forward(batch.Tokens_N.view(batch.Sequences, -1), false).Logits_BTV.view(-1, model.Config.VocabSize);
         return torch.nn.functional.cross_entropy(logits, batch.Targets_N, ignore_index: VocabularyParallelLoss.MaskedTarget).item<double>();

@@ -121,6 +121,15 @@ internal abstract class CollectiveGroup : ICollectiveGroup
         finally { Leave(); }
     }
 
+    public void PostReceive(CollectiveBuffer buffer, int peer)
+    {
+        ValidatePeer(buffer, nameof(buffer), peer, nameof(peer));
+        Occupy();
+        try { PostReceiveCore(OperationSignature.Message(received[peer] + 1, buffer), buffer, peer); }
+        catch (CollectiveException exception) { Fail(exception); throw; }
+        finally { Volatile.Write(ref busy, 0); }
+    }
+
     public void SendReceive(CollectiveBuffer send, int destination, CollectiveBuffer receive, int source)
     {
         ValidatePeer(receive, nameof(receive), source, nameof(source));
@@ -156,6 +165,11 @@ internal abstract class CollectiveGroup : ICollectiveGroup
     protected abstract void SendCore(OperationSignature signature, CollectiveBuffer buffer, int peer);
 
     protected abstract void ReceiveCore(OperationSignature signature, CollectiveBuffer buffer, int peer);
+
+    /// <summary>Begins to take in the message of this signature, which is the peer's next; never waits.</summary>
+    protected virtual void PostReceiveCore(OperationSignature signature, CollectiveBuffer buffer, int peer)
+    {
+    }
 
     /// <summary>Group ranks known not to have entered this collective yet. Any thread.</summary>
     protected abstract IReadOnlyList<int> NotEntered(OperationSignature signature);

@@ -70,6 +70,16 @@ public interface ICollectiveGroup : IDisposable
     /// </summary>
     void Send(CollectiveBuffer buffer, int peer);
 
+    /// <summary>
+    /// Begins to take in the next message from a peer beside other work, so that the <see cref="Receive"/> of it, which follows
+    /// with the same buffer and needs no such call before it, finds as much of it as has come. Never waits. One message per peer
+    /// at a time. The buffer is not read, stays in place, and may be written to from now on.
+    /// </summary>
+    /// <remarks>Groups that hold all of such a message anyway, or do not know their peer yet, do nothing.</remarks>
+    void PostReceive(CollectiveBuffer buffer, int peer)
+    {
+    }
+
     /// <summary>Receives the next message from a peer, which must have the same element type and count.</summary>
     void Receive(CollectiveBuffer buffer, int peer);
 

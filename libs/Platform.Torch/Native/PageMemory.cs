@@ -18,7 +18,7 @@ internal sealed unsafe partial class PageMemory : IDisposable
 
     /// <summary>Reserves memory; its contents are zero.</summary>
     /// <param name="lengthBytes">Bytes.</param>
-    /// <exception cref="OutOfMemoryException">There is not so much.</exception>
+    /// <exception cref="InsufficientMemoryException">There is not so much.</exception>
     public PageMemory(long lengthBytes)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(lengthBytes);
@@ -28,7 +28,7 @@ internal sealed unsafe partial class PageMemory : IDisposable
         if (_start == (byte*)-1)
         {
             _start = null;
-            throw new OutOfMemoryException($"The system has no {lengthBytes} bytes for a copy of the state (error {Marshal.GetLastPInvokeError()}).");
+            throw new InsufficientMemoryException($"The system has no {lengthBytes} bytes for a copy of the state (error {Marshal.GetLastPInvokeError()}).");
         }
     }
 

@@ -1,6 +1,7 @@
 using Platform.Core.Gangs;
 using Platform.Core.Jobs;
 using Platform.Core.Parallelism;
+using Platform.Torch.Cuda;
 using Platform.Torch.Timelines;
 using TorchSharp;
 using Tensor = TorchSharp.torch.Tensor;
@@ -18,11 +19,15 @@ public sealed record MicroBatch(Tensor Tokens_N, Tensor Targets_N, int Sequences
     /// <param name="targets">The id after each of them.</param>
     /// <param name="sequences">Number of sequences.</param>
     /// <param name="device">Where the ids are needed; null for the CPU.</param>
-    public static MicroBatch Create(ReadOnlySpan<long> tokens, ReadOnlySpan<long> targets, int sequences, torch.Device? device = null) =>
-        new(Ids(tokens, device), Ids(targets, device), sequences);
+    /// <param name="staging">Brings them there without waiting; null to wait for the copy.</param>
+    public static MicroBatch Create(
+        ReadOnlySpan<long> tokens, ReadOnlySpan<long> targets, int sequences, torch.Device? device = null, PinnedStaging? staging = null) =>
+        new(Ids(tokens, device, staging), Ids(targets, device, staging), sequences);
 
-    private static Tensor Ids(ReadOnlySpan<long> ids, torch.Device? device)
+    private static Tensor Ids(ReadOnlySpan<long> ids, torch.Device? device, PinnedStaging? staging)
     {
+        if (staging is not null && device is not null)
+            return staging.Ids(ids, device);
         var onHost = TensorMemory.FromSpan(ids, [ids.Length], torch.ScalarType.Int64);
         return device is null || device.type == DeviceType.CPU ? onHost : onHost.to(device);
     }
@@ -31,7 +36,8 @@ public sealed record MicroBatch(Tensor Tokens_N, Tensor Targets_N, int Sequences
 /// <summary>
 /// Runs micro-batches through a rank's chunks of the model and exchanges activations and gradients with the stages around
 /// it, as <see cref="PipelinePrograms"/> lays down. A send is over once its payload is copied away, so the next computation
-/// begins at once; only receives wait.
+/// begins at once; receives are begun before the computation that comes before them (<see cref="PostedReceives"/>), so what they
+/// wait for is the computation of other stages, not the way of its result.
 /// </summary>
 /// <param name="groups">The rank's groups.</param>
 /// <param name="chunks">The rank's parts of the model, one per virtual stage, in order.</param>
@@ -57,16 +63,19 @@ public sealed class PipelineRunner(
     public double Train(int microBatches, int sequences, Func<int, MicroBatch> load, double lossScale)
     {
         ArgumentNullException.ThrowIfNull(load);
+        var program = Program(microBatches);
         using var state = new PipelineStepState();
+        using var receives = new PostedReceives(groups.Pipeline, () => chunks[0].EmptyHidden(sequences), program);
+        receives.Post();
         var lossSum = 0.0;
-        foreach (var step in Program(microBatches))
+        foreach (var step in program)
         {
             using var scope = torch.NewDisposeScope();
             foreach (var transfer in step.Sends)
                 Send(transfer, state);
             lossSum += step.Action is { Kind: PipelineActionKind.Forward, Chunk: var chunk } forward && NeedsTokens(chunks[chunk])
-                ? Compute(step, sequences, Load(load, forward.MicroBatch), lossScale, state)
-                : Compute(step, sequences, null, lossScale, state);
+                ? Compute(step, sequences, Load(load, forward.MicroBatch), lossScale, state, receives)
+                : Compute(step, sequences, null, lossScale, state, receives);
         }
 
         return lossSum;
@@ -147,27 +156,29 @@ public sealed class PipelineRunner(
     }
 
     /// <summary>Receives what the step receives, and computes if it computes.</summary>
-    private double Compute(PipelineStep step, int sequences, MicroBatch? microBatch, double lossScale, PipelineStepState state)
+    private double Compute(
+        PipelineStep step, int sequences, MicroBatch? microBatch, double lossScale, PipelineStepState state, PostedReceives receives)
     {
         if (step.Action is not { } action)
         {
-            ReceiveAll(step, sequences, state);
+            ReceiveAll(step, state, receives);
             return 0;
         }
 
         using var span = _recorder.Begin(
             StepPart.Compute, action.Kind == PipelineActionKind.Forward ? "forward" : "backward", action.MicroBatch);
-        ReceiveAll(step, sequences, state);
+        ReceiveAll(step, state, receives);
         if (action.Kind == PipelineActionKind.Forward)
             return Forward(action, sequences, microBatch, lossScale, state);
         Backward(action, sequences, state);
         return 0;
     }
 
-    private void ReceiveAll(PipelineStep step, int sequences, PipelineStepState state)
+    private static void ReceiveAll(PipelineStep step, PipelineStepState state, PostedReceives receives)
     {
         foreach (var transfer in step.Receives)
-            state.Arrive(transfer.Input, Receive(transfer.Peer, sequences));
+            state.Arrive(transfer.Input, receives.Take(transfer.Peer));
+        receives.Post();
     }
 
     private double Forward(PipelineAction action, int sequences, MicroBatch? microBatch, double lossScale, PipelineStepState state)

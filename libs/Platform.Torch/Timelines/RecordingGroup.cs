@@ -79,6 +79,8 @@ internal sealed class RecordingGroup(ICollectiveGroup inner, StepRecorder record
         inner.Receive(buffer, peer);
     }
 
+    public void PostReceive(CollectiveBuffer buffer, int peer) => inner.PostReceive(buffer, peer);
+
     public void SendReceive(CollectiveBuffer send, int destination, CollectiveBuffer receive, int source)
     {
         using var span = recorder.Begin(Receiving, _receive, bytes: send.LengthBytes);

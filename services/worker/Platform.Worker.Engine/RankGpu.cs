@@ -10,10 +10,13 @@ internal sealed class RankGpu : IDisposable
 {
     private readonly CudaDevice _device;
 
-    private RankGpu(CudaDevice device, torch.Device place) => (_device, Place) = (device, place);
+    private RankGpu(CudaDevice device, torch.Device place) => (_device, Place, Staging) = (device, place, new PinnedStaging(device));
 
     /// <summary>The device as libtorch names it.</summary>
     public torch.Device Place { get; }
+
+    /// <summary>Brings batches to the device.</summary>
+    public PinnedStaging Staging { get; }
 
     /// <summary>Opens it.</summary>
     /// <exception cref="CudaException">It cannot be used; the message says why.</exception>
@@ -41,5 +44,9 @@ internal sealed class RankGpu : IDisposable
     }
 
     /// <inheritdoc/>
-    public void Dispose() => _device.Dispose();
+    public void Dispose()
+    {
+        Staging.Dispose();
+        _device.Dispose();
+    }
 }

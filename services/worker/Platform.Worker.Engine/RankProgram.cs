@@ -106,7 +106,7 @@ public static class RankProgram
             status.InProgress ? (DateTimeOffset.UtcNow - status.Since).TotalSeconds : 0, status.Members, status.WaitingFor))];
         try
         {
-            var outcome = await OnModelThreadAsync(launch, world, () => new TrainingSession(world, launch, spec, host, logger) { OwnsProcess = true, Device = gpu?.Place }.Run());
+            var outcome = await OnModelThreadAsync(launch, world, () => new TrainingSession(world, launch, spec, host, logger) { OwnsProcess = true, Device = gpu?.Place, Staging = gpu?.Staging }.Run());
             await link.FlushAsync(CancellationToken.None);
             return outcome;
         }

@@ -21,8 +21,8 @@ public sealed class GpuTests
     public void A_step_on_the_device_gives_the_loss_and_the_gradients_of_the_CPU()
     {
         using var gpu = Open();
-        var (expectedLoss, expected) = Step(TrainingTypes.Float32, null);
-        var (loss, gradients) = Step(TrainingTypes.Float32, gpu.Place);
+        var (expectedLoss, expected) = Step(TrainingTypes.Float32, null, null);
+        var (loss, gradients) = Step(TrainingTypes.Float32, gpu.Place, gpu.Device);
         Assert.Equal(expectedLoss, loss, 1e-4);
         Assert.Equal(expected.Length, gradients.Length);
         for (var i = 0; i < gradients.Length; i++)
@@ -33,7 +33,7 @@ public sealed class GpuTests
     public void A_step_in_bf16_is_near_one_in_fp32()
     {
         using var gpu = Open();
-        Assert.Equal(Step(TrainingTypes.Float32, gpu.Place).Loss, Step(TrainingTypes.BFloat16, gpu.Place).Loss, 0.05);
+        Assert.Equal(Step(TrainingTypes.Float32, gpu.Place, gpu.Device).Loss, Step(TrainingTypes.BFloat16, gpu.Place, gpu.Device).Loss, 0.05);
     }
 
     [Fact]
@@ -84,7 +84,7 @@ public sealed class GpuTests
         }
     }
 
-    private static (double Loss, double[] Gradients) Step(TrainingTypes types, torch.Device? device)
+    private static (double Loss, double[] Gradients) Step(TrainingTypes types, torch.Device? device, CudaDevice? gpu)
     {
         var (tokens, targets) = (TinyModel.Tokens(3, 4 * TinyModel.SequenceLength), TinyModel.Tokens(4, 4 * TinyModel.SequenceLength));
         using var world = LoopbackWorld.CreateAll(1)[0];
@@ -97,8 +97,9 @@ public sealed class GpuTests
         using var exchange = new DataParallelExchange(groups, store);
         var chunks = ParallelStage.CreateAll(groups, store, TinyModel.SequenceLength, ActivationCheckpointing.None, exchange);
         exchange.BeginStep(1);
+        using var staging = gpu is null ? null : new PinnedStaging(gpu);
         var loss = new PipelineRunner(groups, chunks, Core.Jobs.PipelineSchedule.OneForwardOneBackward, PipelineExchange.Buffered).Train(
-            1, 4, _ => MicroBatch.Create(tokens, targets, 4, device), 1.0 / tokens.Length);
+            1, 4, _ => MicroBatch.Create(tokens, targets, 4, device, staging), 1.0 / tokens.Length);
         exchange.FinishGradients();
         foreach (var chunk in chunks)
             chunk.Dispose();

@@ -1,7 +1,6 @@
 using System.Collections.Immutable;
 using System.Reflection.Metadata;
 using System.Reflection.PortableExecutable;
-using TorchSharp;
 using Xunit;
 using static TorchSharp.torch;
 

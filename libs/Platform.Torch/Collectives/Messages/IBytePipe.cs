@@ -12,6 +12,9 @@ internal interface IBytePipe : IDisposable
     /// <summary>Gives as many bytes as have come, perhaps none.</summary>
     int TryRead(Span<byte> bytes);
 
+    /// <summary>Bytes that the pipe surely holds while nobody reads.</summary>
+    int HeldBytes { get; }
+
     void WaitWritable(int milliseconds);
 
     void WaitReadable(int milliseconds);

@@ -1,3 +1,5 @@
+using System.Buffers;
+
 namespace Platform.Torch.Collectives.Messages;
 
 /// <summary>
@@ -11,7 +13,7 @@ internal sealed unsafe class OutgoingEdge(
     private const int SliceMilliseconds = 100;
 
     private readonly object gate = new();
-    private readonly Queue<byte[]> pending = new();
+    private readonly Queue<(byte[] Bytes, int Length)> pending = new();
     private Thread? pump;
     private string? broken;
     private bool closing;
@@ -86,11 +88,12 @@ internal sealed unsafe class OutgoingEdge(
 
     private void Defer(ReadOnlySpan<byte> header, ReadOnlySpan<byte> payload, int written)
     {
-        var rest = GC.AllocateUninitializedArray<byte>(header.Length + payload.Length - written);
+        var length = header.Length + payload.Length - written;
+        var rest = ArrayPool<byte>.Shared.Rent(length);
         var headerLeft = header[Math.Min(written, header.Length)..];
         headerLeft.CopyTo(rest);
         payload[Math.Max(0, written - header.Length)..].CopyTo(rest.AsSpan(headerLeft.Length));
-        pending.Enqueue(rest);
+        pending.Enqueue((rest, length));
         if (pump is null)
         {
             pump = new Thread(Pump) { IsBackground = true, Name = $"messages to rank {identity.Members[peer]} of {identity.Name}" };
@@ -109,7 +112,7 @@ internal sealed unsafe class OutgoingEdge(
                 {
                     if (Volatile.Read(ref closing) || abort.Reason is not null)
                         return;
-                    var count = pipe.TryWrite(message.AsSpan(written));
+                    var count = pipe.TryWrite(message.Bytes.AsSpan(written, message.Length - written));
                     written += count;
                     if (count == 0)
                         pipe.WaitWritable(SliceMilliseconds);
@@ -129,10 +132,11 @@ internal sealed unsafe class OutgoingEdge(
                 pending.Dequeue();
                 Monitor.PulseAll(gate);
             }
+            ArrayPool<byte>.Shared.Return(message.Bytes);
         }
     }
 
-    private byte[]? Next()
+    private (byte[] Bytes, int Length)? Next()
     {
         lock (gate)
         {

@@ -11,6 +11,7 @@ internal sealed unsafe class NcclEdge : IDisposable
     private readonly CudaDevice _device;
     private readonly Slot[] _slots;
     private long _sent;
+    private (nint Address, nint Done)? _posted;
 
     /// <param name="device">This rank's device.</param>
     /// <param name="communicator">Of the two ranks; owned.</param>
@@ -49,6 +50,24 @@ internal sealed unsafe class NcclEdge : IDisposable
         Free(slot);
         slot.Address = _device.Allocate(bytes);
         slot.Capacity = bytes;
+    }
+
+    /// <summary>Begins the receive of the next message, unless one has begun.</summary>
+    /// <param name="address">Where it goes.</param>
+    /// <param name="enqueue">Puts it on the stream and gives an event behind it.</param>
+    public void Post(nint address, Func<nint> enqueue)
+    {
+        if (_posted is not null)
+            throw new InvalidOperationException("A receive of this edge has begun already.");
+        _posted = (address, enqueue());
+    }
+
+    /// <summary>The receive that has begun, whose end is the caller's to see to; null when none has.</summary>
+    public (nint Address, nint Done)? TakePosted()
+    {
+        var posted = _posted;
+        _posted = null;
+        return posted;
     }
 
     public void Dispose()

@@ -161,13 +161,42 @@ internal sealed unsafe class NcclGroup : CollectiveGroup
             return;
         _device.MakeCurrent();
         var edge = Edge(_incoming, peer, isSender: false);
+        if (edge.TakePosted() is not { } posted)
+        {
+            Follow(edge.Stream, signature, $"from rank {Members[peer]}", Enqueue(edge, signature, buffer));
+            return;
+        }
+
+        if (posted.Address != buffer.Address)
+            throw new InvalidOperationException($"{signature.Name} from rank {Members[peer]} of {Name} was begun with another buffer.");
+        Follow(edge.Stream, signature, $"from rank {Members[peer]}", posted.Done);
+    }
+
+    protected override void PostReceiveCore(OperationSignature signature, CollectiveBuffer buffer, int peer)
+    {
+        // The first message of an edge brings its communicator about, which takes both ends.
+        if (buffer.Space == MemorySpace.Host)
+        {
+            _host.PostReceive(buffer, peer);
+        }
+        else if (buffer.Count > 0 && _incoming.TryGetValue(peer, out var edge))
+        {
+            _device.MakeCurrent();
+            edge.Post(buffer.Address, () => Enqueue(edge, signature, buffer));
+        }
+    }
+
+    /// <summary>Puts a receive behind what the device has been given so far, which may still use the buffer's memory.</summary>
+    /// <returns>An event behind it.</returns>
+    private nint Enqueue(NcclEdge edge, OperationSignature signature, CollectiveBuffer buffer)
+    {
         var done = _pending.RentEvent();
         _device.Order(ComputeStream, edge.Stream, done);
         _library.Check(
             _library.Receive(buffer.Address, (nuint)buffer.Count, NcclLibrary.TypeOf(buffer.Element), 0, edge.Communicator.Handle, edge.Stream),
             $"ncclRecv of {signature.Name} in {Name}", edge.Communicator.Handle);
         Driver(_device.Driver.EventRecord(done, edge.Stream), "cuEventRecord");
-        Follow(edge.Stream, signature, $"from rank {Members[peer]}", done);
+        return done;
     }
 
     protected override IReadOnlyList<int> NotEntered(OperationSignature signature) => [];

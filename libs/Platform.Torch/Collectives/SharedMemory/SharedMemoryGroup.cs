@@ -120,10 +120,11 @@ internal sealed unsafe class SharedMemoryGroup : CollectiveGroup
 
     protected override void ReceiveCore(OperationSignature signature, CollectiveBuffer buffer, int peer)
     {
-        if (!incoming.TryGetValue(peer, out var edge))
-            incoming.Add(peer, edge = new IncomingEdge(Identity, peer, segment.Ring(peer, Rank), World, s => meeting.Failure(s, peer)));
-        edge.Receive(signature, new Span<byte>(buffer.Pointer, checked((int)buffer.LengthBytes)), Options.Timeout);
+        Incoming(peer).Receive(signature, new Span<byte>(buffer.Pointer, checked((int)buffer.LengthBytes)), Options.Timeout);
     }
+
+    protected override void PostReceiveCore(OperationSignature signature, CollectiveBuffer buffer, int peer) =>
+        Incoming(peer).Post(signature, checked((int)buffer.LengthBytes));
 
     protected override IReadOnlyList<int> NotEntered(OperationSignature signature)
     {
@@ -145,6 +146,13 @@ internal sealed unsafe class SharedMemoryGroup : CollectiveGroup
             unmapped = true;
             segment.Dispose();
         }
+    }
+
+    private IncomingEdge Incoming(int peer)
+    {
+        if (!incoming.TryGetValue(peer, out var edge))
+            incoming.Add(peer, edge = new IncomingEdge(Identity, peer, segment.Ring(peer, Rank), World, s => meeting.Failure(s, peer)));
+        return edge;
     }
 
     private void ReduceWhole(OperationSignature signature, CollectiveBuffer buffer, ReduceOperation operation)

@@ -23,6 +23,8 @@ internal sealed unsafe class SharedRing(byte* control, byte* data, int capacity)
 
     private int* WriterSleeps => (int*)(control + 76);
 
+    public int HeldBytes => capacity;
+
     public int TryWrite(ReadOnlySpan<byte> bytes)
     {
         var written = *Written;

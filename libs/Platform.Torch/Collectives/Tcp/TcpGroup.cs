@@ -112,6 +112,13 @@ internal sealed unsafe class TcpGroup(GroupIdentity identity, CollectiveOptions 
         edge.Receive(signature, new Span<byte>(buffer.Pointer, checked((int)buffer.LengthBytes)), Options.Timeout);
     }
 
+    protected override void PostReceiveCore(OperationSignature signature, CollectiveBuffer buffer, int peer)
+    {
+        // A peer that has not sent anything yet has no connection to read from.
+        if (incoming.TryGetValue(peer, out var edge))
+            edge.Post(signature, checked((int)buffer.LengthBytes));
+    }
+
     protected override IReadOnlyList<int> NotEntered(OperationSignature signature) => links.NotEntered(signature);
 
     protected override void DisposeCore()

@@ -8,6 +8,9 @@ internal sealed class TcpPipe(Socket socket) : IBytePipe
 {
     private readonly nint descriptor = socket.Handle;
 
+    /// <summary>What the smallest of the system's usual receive buffers holds.</summary>
+    public int HeldBytes => 64 << 10;
+
     public int TryWrite(ReadOnlySpan<byte> bytes)
     {
         if (bytes.IsEmpty)

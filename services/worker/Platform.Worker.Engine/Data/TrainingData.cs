@@ -1,4 +1,5 @@
 using Platform.Core.Jobs;
+using Platform.Torch.Cuda;
 using Platform.Torch.Parallel;
 
 namespace Platform.Worker.Engine.Data;
@@ -72,12 +73,13 @@ public sealed class TrainingData
     /// <summary>The tokens of sequences, in the caller's dispose scope.</summary>
     /// <param name="sequences">Sequences of the data.</param>
     /// <param name="device">Where the tokens are wanted.</param>
-    public MicroBatch Load(ReadOnlySpan<SequenceId> sequences, TorchSharp.torch.Device device)
+    /// <param name="staging">Brings them there without waiting; null on the CPU.</param>
+    public MicroBatch Load(ReadOnlySpan<SequenceId> sequences, TorchSharp.torch.Device device, PinnedStaging? staging)
     {
         var (tokens, targets) = (new long[sequences.Length * _length], new long[sequences.Length * _length]);
         for (var i = 0; i < sequences.Length; i++)
             _shards[sequences[i].Shard].Read(sequences[i].Index, tokens.AsSpan(i * _length, _length), targets.AsSpan(i * _length, _length));
-        return MicroBatch.Create(tokens, targets, sequences.Length, device);
+        return MicroBatch.Create(tokens, targets, sequences.Length, device, staging);
     }
 
     private static DataOrder OrderOf(TrainingJobSpec spec, TokenFile shard, int index)

@@ -2,6 +2,7 @@ using Platform.Core.Gangs;
 using Platform.Core.Jobs;
 using Platform.Core.Parallelism;
 using Platform.Torch.Collectives;
+using Platform.Torch.Cuda;
 using Platform.Torch.Parallel;
 using Platform.Torch.Parallel.Layers;
 using Platform.Torch.Parallel.Parameters;
@@ -48,6 +49,7 @@ public sealed class Trainer : IDisposable
     private readonly DataParallelExchange _exchange;
     private readonly IParallelOptimizer _optimizer;
     private readonly StepRecorder _recorder;
+    private readonly PinnedStaging? _staging;
 
     /// <summary>Allocates the rank's tensors; <see cref="Parameters"/> are zero until they are initialised or read.</summary>
     /// <param name="plan">What to train.</param>
@@ -55,13 +57,15 @@ public sealed class Trainer : IDisposable
     /// <param name="shards">The data: one shard, or one per source of the job's mixture.</param>
     /// <param name="recorder">Takes where the time goes; null for nobody.</param>
     /// <param name="device">Where to compute; null for the CPU.</param>
+    /// <param name="staging">Brings batches to a GPU; null on the CPU. Not owned.</param>
     /// <exception cref="InputUnreadableException">The data are too short.</exception>
     public Trainer(
-        TrainingPlan plan, ParallelGroups groups, IReadOnlyList<TokenFile> shards, StepRecorder? recorder = null, TorchSharp.torch.Device? device = null)
+        TrainingPlan plan, ParallelGroups groups, IReadOnlyList<TokenFile> shards, StepRecorder? recorder = null, TorchSharp.torch.Device? device = null,
+        PinnedStaging? staging = null)
     {
         ArgumentNullException.ThrowIfNull(plan);
         ArgumentNullException.ThrowIfNull(groups);
-        (_plan, _groups) = (plan, groups);
+        (_plan, _groups, _staging) = (plan, groups, staging);
         _recorder = recorder ?? new StepRecorder(1);
         var spec = plan.Spec;
         _data = new TrainingData(spec, shards);
@@ -127,7 +131,7 @@ public sealed class Trainer : IDisposable
         var counted = Math.Max(1, _data.Counted(batch));
         var mine = batch.AsSpan(_groups.Coordinate.Data * (batch.Length / _plan.Mesh.Data), batch.Length / _plan.Mesh.Data).ToArray();
         _exchange.BeginStep(_plan.MicroBatches);
-        var lossSum = _runner.Train(_plan.MicroBatches, micro, i => _data.Load(mine.AsSpan(i * micro, micro), Parameters.Device), 1.0 / counted);
+        var lossSum = _runner.Train(_plan.MicroBatches, micro, i => _data.Load(mine.AsSpan(i * micro, micro), Parameters.Device, _staging), 1.0 / counted);
         _exchange.FinishGradients();
 
         Span<double> sums = stackalloc double[AgreedFigures + StepParts.Count];
@@ -167,7 +171,7 @@ public sealed class Trainer : IDisposable
         {
             // A round that is not full repeats the last sequence and leaves it out of the sum.
             var indices = Enumerable.Range(first + (_groups.Coordinate.Data * micro), micro).ToArray();
-            var losses = _runner.Evaluate(() => _data.Load([.. indices.Select(i => chosen[Math.Min(i, chosen.Length - 1)])], Parameters.Device));
+            var losses = _runner.Evaluate(() => _data.Load([.. indices.Select(i => chosen[Math.Min(i, chosen.Length - 1)])], Parameters.Device, _staging));
             for (var i = 0; i < losses.Length; i++)
                 sum += indices[i] < chosen.Length && _groups.Coordinate.Tensor == 0 ? losses[i] : 0;
         }

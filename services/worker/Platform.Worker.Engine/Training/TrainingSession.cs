@@ -6,6 +6,7 @@ using Platform.Core.Jobs;
 using Platform.Core.Parallelism;
 using Platform.Core.Validation;
 using Platform.Torch.Collectives;
+using Platform.Torch.Cuda;
 using Platform.Torch.Parallel;
 using Platform.Torch.Timelines;
 using Platform.Worker.Engine.Checkpoints;
@@ -64,6 +65,9 @@ public sealed class TrainingSession
     /// <summary>Where to compute; null for the CPU.</summary>
     public TorchSharp.torch.Device? Device { get; init; }
 
+    /// <summary>Brings batches to a GPU; null on the CPU. Not owned.</summary>
+    public PinnedStaging? Staging { get; init; }
+
     /// <summary>Runs to the end, or until somebody asks to stop.</summary>
     /// <exception cref="PlanRefusedException">The job asks for something that this engine cannot do.</exception>
     /// <exception cref="InputUnreadableException">Data or tokenizer cannot be read.</exception>
@@ -84,7 +88,7 @@ public sealed class TrainingSession
         if (dataset is null)
             return TrainingOutcome.Stopped;
         var plan = Resolve(dataset, start);
-        using var trainer = new Trainer(plan, groups, dataset.Shards, gauge.Recorder, Device);
+        using var trainer = new Trainer(plan, groups, dataset.Shards, gauge.Recorder, Device, Staging);
         using var saver = new CheckpointSaver(_launch, plan, groups, _host, _logger);
         var (done, loss) = Begin(trainer, saver, start);
 
