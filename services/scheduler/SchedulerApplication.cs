@@ -74,6 +74,7 @@ public static class SchedulerApplication
         AddLoop<CommandSender>(services);
         AddLoop<ControlLoop>(services);
         AddLoop<OperationRunner>(services);
+        AddLoop<CheckpointSweeper>(services);
         AddLoop<ReportReceiver>(services);
         services.AddHealthChecks().AddCheck<LeadingCheck>("leading");
     }

@@ -59,6 +59,9 @@ public sealed class SchedulerOptions : IValidatedOptions
     /// <summary>Refuse jobs whose local data does not exist on this machine.</summary>
     public bool CheckDataPaths { get; set; } = true;
 
+    /// <summary>How long checkpoints of jobs that failed for good or were cancelled are kept; 0 for ever.</summary>
+    public double FailedCheckpointHours { get; set; } = 168;
+
     /// <summary>
     /// Price of a device for an hour, by kind of device (<c>cpu</c>, <c>cuda</c>, or a GPU such as <c>h100</c>), in any
     /// currency; plans and finished jobs then say what they cost.
@@ -102,6 +105,11 @@ public sealed class SchedulerOptions : IValidatedOptions
         if (!(PreemptionMinRuntimeSeconds >= 0))
         {
             yield return new Violation(nameof(PreemptionMinRuntimeSeconds), $"Expected 0 or more, found {PreemptionMinRuntimeSeconds}.");
+        }
+
+        if (!(FailedCheckpointHours >= 0 && FailedCheckpointHours <= 1e6))
+        {
+            yield return new Violation(nameof(FailedCheckpointHours), $"Expected 0 to 1000000, found {FailedCheckpointHours}.");
         }
 
         if (LeaseSkewSeconds < 0)

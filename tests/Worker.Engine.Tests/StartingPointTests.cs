@@ -79,6 +79,25 @@ public sealed class StartingPointTests
         AssertMerged(from, adapter, merged, scale: 2);
     }
 
+    /// <summary>Muon moves factors along whole orthogonalised matrices: those of a tensor group are put together first.</summary>
+    [Fact]
+    public void Muon_moves_adapters_alike_on_every_layout()
+    {
+        using var directory = new TemporaryDirectory();
+        var from = BaseModel.Write(Path.Combine(directory.Path, "base"), BaseModel.Family("qwen2"), torch.ScalarType.Float32);
+        var job = Job(directory, from) with
+        {
+            Lora = new LoraSpec { Rank = 4, Alpha = 8, TargetModules = ["q_proj", "v_proj", "o_proj", "gate_proj", "down_proj"] },
+            Optimizer = new OptimizerSpec { Name = "muon", Muon = new MuonSpec(), Lr = 2e-2, WarmupSteps = 1 },
+        };
+        var alone = Train(directory, job, (1, 1, 1));
+        Assert.True(alone.Points.Last().Loss < 0.99 * alone.Points.First().Loss, $"{alone.Points.First().Loss} → {alone.Points.Last().Loss}");
+        foreach (var layout in Layouts)
+            AssertSame(alone, Train(directory, job, layout), 1e-7);
+        AssertSame(alone, Train(directory, job with { Parallelism = job.Parallelism with { ZeroStage = 1 } }, (2, 1, 2)), 1e-7);
+        AssertMerged(from, Path.Combine(Exported(directory, alone), "adapter"), Exported(directory, alone), scale: 2);
+    }
+
     [Fact]
     public void Adapters_resume_from_a_checkpoint_of_another_layout()
     {

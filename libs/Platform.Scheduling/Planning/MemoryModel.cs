@@ -60,12 +60,21 @@ public sealed class MemoryModel(TrainingJobSpec job, ModelConfig model)
         (Hidden * (Query + (2 * KeyValue))) + (Query * Hidden) + (3 * Hidden * Inner) + (2 * Hidden)
         + (model.AttentionBias ? Query + (2 * KeyValue) : 0) + (model.QkNorm ? 2 * model.HeadDim : 0);
 
+    /// <summary>Weights of a decoder layer's adapters on a rank; 0 without adapters.</summary>
+    public double LayerAdapters => job.Lora is not { } lora ? 0 : lora.Rank * lora.TargetModules.Sum(target => target switch
+    {
+        "q_proj" or "o_proj" => Hidden + Query,
+        "k_proj" or "v_proj" => Hidden + KeyValue,
+        _ => Hidden + Inner,
+    });
+
     /// <summary>The fullest rank.</summary>
     public MemoryForecast Fullest() =>
         Enumerable.Range(0, _layout.Pipeline).Select(Of).MaxBy(forecast => forecast.Total);
 
     /// <summary>Bytes of states of the fullest rank if nothing were sharded over the data group.</summary>
-    public long UnshardedStates() => (long)Enumerable.Range(0, _layout.Pipeline).Max(stage => (Weights(stage) * BytesPerWeight(0, 1)) - Saved(stage, 1));
+    public long UnshardedStates() =>
+        (long)Enumerable.Range(0, _layout.Pipeline).Max(stage => (Trained(stage) * BytesPerWeight(0, 1)) - Saved(stage, 1) + Frozen(stage));
 
     /// <summary>Decoder layers of a stage, as the engine divides them.</summary>
     public int Layers(int stage) => _layers[stage];
@@ -73,6 +82,9 @@ public sealed class MemoryModel(TrainingJobSpec job, ModelConfig model)
     /// <summary>Weights of a rank of a stage.</summary>
     public double Weights(int stage) =>
         (_layers[stage] * LayerWeights) + (IsFirst(stage) ? Embedding : 0) + (IsLast(stage) ? Head : 0);
+
+    /// <summary>Those of them that are trained: the adapters where there are any, else all. The others have neither gradients nor optimizer state.</summary>
+    public double Trained(int stage) => job.Lora is null ? Weights(stage) : _layers[stage] * LayerAdapters;
 
     /// <summary>A rank of a stage.</summary>
     public MemoryForecast Of(int stage)
@@ -86,8 +98,9 @@ public sealed class MemoryModel(TrainingJobSpec job, ModelConfig model)
         // The peak is where the loss is formed, where a layer's backward runs, or where the update does.
         double backward = BackwardBuffers + Math.Max(Recomputed, 0);
         double logits = IsLast(stage) ? Logits : 0;
-        double update = UsesKernels || _master == 8 ? 0 : 8 * Math.Min(NormChunkElements, Weights(stage));
-        double activations = (kept + head) * inFlight;
+        double norm = UsesKernels || _master == 8 ? 0 : 8 * Math.Min(NormChunkElements, Trained(stage));
+        double update = Math.Max(norm, job.Optimizer.Name == "muon" ? Orthogonalisation : 0);
+        double activations = ((kept + head) * inFlight) + Received(stage);
         if (logits >= backward && activations + logits >= update)
         {
             return new MemoryForecast((long)states, (long)activations, (long)logits, 0);
@@ -120,7 +133,8 @@ public sealed class MemoryModel(TrainingJobSpec job, ModelConfig model)
 
     private double States(int stage)
     {
-        double shared = (Weights(stage) * BytesPerWeight(_layout.ZeroStage, _layout.Data)) - Saved(stage, _layout.ZeroStage > 0 ? _layout.Data : 1);
+        double shared = (Trained(stage) * BytesPerWeight(_layout.ZeroStage, _layout.Data)) - Saved(stage, _layout.ZeroStage > 0 ? _layout.Data : 1)
+            + Frozen(stage);
         double gathered = _layout.ZeroStage switch
         {
             // Two layers at a time, one in use and one on its way, and the embedding or the head.
@@ -133,10 +147,40 @@ public sealed class MemoryModel(TrainingJobSpec job, ModelConfig model)
 
     /// <summary>Muon keeps no second moment of the layers' matrices.</summary>
     private double Saved(int stage, double divisor) =>
-        job.Optimizer.Name == "muon" ? _master * _layers[stage] * ((Hidden * ((2 * Query) + (2 * KeyValue))) + (3 * Hidden * Inner)) / divisor : 0;
+        job.Optimizer.Name != "muon" ? 0
+        : job.Lora is not null ? _master * _layers[stage] * LayerAdapters / divisor
+        : _master * _layers[stage] * ((Hidden * ((2 * Query) + (2 * KeyValue))) + (3 * Hidden * Inner)) / divisor;
 
-    private double Gathered(int stage) =>
-        (Math.Min(2, _layers[stage]) * LayerWeights) + (IsFirst(stage) || IsLast(stage) ? Embedding : 0);
+    /// <summary>Frozen weights lie in the compute type, whole on every rank of a data group.</summary>
+    private double Frozen(int stage) => job.Lora is null ? 0 : Weights(stage) * _element;
+
+    private double Gathered(int stage) => job.Lora is not null
+        ? Math.Min(2, _layers[stage]) * LayerAdapters
+        : (Math.Min(2, _layers[stage]) * LayerWeights) + (IsFirst(stage) || IsLast(stage) ? Embedding : 0);
+
+    /// <summary>
+    /// Muon's update: the directions of a layer, the largest matrix of the model whole (twice where the tensor group has to put
+    /// it together), two of its iterates, and two squares of its shorter side.
+    /// </summary>
+    private double Orthogonalisation
+    {
+        get
+        {
+            double shorter = job.Lora is { } lora ? lora.Rank : Math.Min(Hidden, model.IntermediateSize);
+            double longer = Math.Max(Hidden, model.IntermediateSize);
+            double whole = (_tensor > 1 ? 4 : 2) * shorter * longer;
+            return _master * ((job.Lora is null ? LayerWeights : LayerAdapters) + whole + (2 * shorter * shorter));
+        }
+    }
+
+    /// <summary>While a stage computes, the next message of each of its neighbours is on its way into memory of its own.</summary>
+    private double Received(int stage)
+    {
+        int neighbours = _layout.Pipeline == 1 ? 0
+            : _layout.VirtualStages > 1 ? Math.Min(2, _layout.Pipeline - 1)
+            : (IsFirst(stage) ? 0 : 1) + (IsLast(stage) ? 0 : 1);
+        return neighbours * _tokens * Hidden * _element / _sharded;
+    }
 
     private double InFlight(int stage)
     {
@@ -195,11 +239,13 @@ public sealed class MemoryModel(TrainingJobSpec job, ModelConfig model)
     private double HeadKept => NormKept + (_tokens * Hidden * _element / _sharded);
 
     // Logits become their gradient in place; where libtorch does it and rounds, also in fp32 and once more in bf16.
-    private double Logits => (_tokens * VocabularyRows * (UsesKernels || !IsRounded ? _element : 8)) + Product(Embedding);
+    private double Logits => (_tokens * VocabularyRows * (UsesKernels || !IsRounded ? _element : 8)) + (job.Lora is null ? Product(Embedding) : 0);
 
     // Gradients of the residual stream and of the MLP between its projections, and of a weight.
     private double BackwardBuffers =>
-        (_tokens * _element * ((2 * Hidden) + (3 * Inner))) + Product(Math.Max(2 * Hidden * Inner, Hidden * (Query + (2 * KeyValue))));
+        (_tokens * _element * ((2 * Hidden) + (3 * Inner))) + Product(job.Lora is { } lora
+            ? lora.Rank * Math.Max(Hidden, Inner)
+            : Math.Max(2 * Hidden * Inner, Hidden * (Query + (2 * KeyValue))));
 
     // A weight's gradient is formed in bf16 before it is added to the sum in fp32; without rounding it is added as it is formed.
     private double Product(double weights) => IsRounded ? _element * weights : 0;

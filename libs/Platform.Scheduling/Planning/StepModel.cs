@@ -57,7 +57,7 @@ public sealed class StepModel(TrainingJobSpec job, ModelConfig model, PlannedClu
         double busy = pass * microBatches;
         double bubble = pass * microBatches * (stages - 1) / turns;
         var transfers = Transfers(microBatches);
-        double weights = Enumerable.Range(0, _layout.Pipeline).Max(_memory.Weights);
+        double weights = Enumerable.Range(0, _layout.Pipeline).Max(_memory.Trained);
         var (reduceBytes, reduceSeconds) = Reduction(weights, microBatches, slowest.Compute);
         double optimizer = Optimizer(weights);
         double communication = (slowest.Exposed * microBatches) + transfers.Seconds + reduceSeconds;
@@ -79,6 +79,9 @@ public sealed class StepModel(TrainingJobSpec job, ModelConfig model, PlannedClu
         double core = 2.0 * job.Data.SequenceLength * width;
         double head = stage == _layout.Pipeline - 1 ? 2.0 * model.HiddenSize * model.VocabSize / _layout.Tensor : 0;
         double forward = (layers * ((2 * _memory.LayerWeights) + core)) + head;
+
+        // Frozen weights have no gradients of their own, which is a third of their products; adapters have all three.
+        double spared = job.Lora is null ? 0 : (layers * 2 * (_memory.LayerWeights - (3 * _memory.LayerAdapters))) + head;
         double again = job.Training.ActivationCheckpointing switch
         {
             "full" => layers * ((2 * _memory.LayerWeights) + core),
@@ -89,7 +92,7 @@ public sealed class StepModel(TrainingJobSpec job, ModelConfig model, PlannedClu
         double rate = Rate * cluster.Profile.Efficiency * _tokens / (_tokens + cluster.Profile.HalfRateTokens) * narrow / (narrow + cluster.Profile.HalfRateWidth);
         double reductions = layers * (job.Training.ActivationCheckpointing == "full" ? 6 : 4);
         double bytes = reductions * 2 * _tokens * model.HiddenSize * _element * (_layout.Tensor - 1) / _layout.Tensor;
-        return (_tokens * ((3 * forward) + again) / rate, bytes / Link(_layout.Tensor), bytes);
+        return (_tokens * ((3 * forward) - spared + again) / rate, bytes / Link(_layout.Tensor), bytes);
     }
 
     private (double Bytes, double Seconds) Transfers(int microBatches)

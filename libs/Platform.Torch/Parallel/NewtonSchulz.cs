@@ -31,10 +31,13 @@ public static class NewtonSchulz
         x.div_(x.norm().AddInPlace(Epsilon));
         for (var i = 0; i < iterations; i++)
         {
+            // The matrix before goes with each iteration: only two are there at a time.
             using var inner = torch.NewDisposeScope();
             var square = x.mm(x.t());
             var polynomial = square.mm(square).MultiplyInPlace(C).AddInPlace(square, B);
-            x = polynomial.mm(x).AddInPlace(x, A).MoveToOuterDisposeScope();
+            var next = polynomial.mm(x).AddInPlace(x, A).MoveToOuterDisposeScope();
+            x.Dispose();
+            x = next;
         }
 
         return (isTall ? x.t().contiguous() : x).MoveToOuterDisposeScope();
