@@ -32,6 +32,36 @@ public sealed class TrainTests
         Assert.Equal(512, request.Spec.Data.Tokenizer.VocabSize);
     }
 
+    /// <summary>Weights go by the names of their sources, which become absolute: a file beside the job file and a glob.</summary>
+    [Fact]
+    public async Task Sends_a_mixture_of_two_sources_with_the_weights_of_each()
+    {
+        await using var platform = await ScriptedPlatform.StartAsync();
+        platform.Script.On<CreateJobRequest, Job>(_ => Samples.Job(JobState.Queued));
+        using var cli = new CommandLine(platform.Address);
+        var code = cli.Write("jobs/code.jsonl", "{\"text\":\"x\"}\n");
+        var prose = Path.Combine(Path.GetDirectoryName(cli.Write("jobs/prose/a.jsonl", "{\"text\":\"y\"}\n")) ?? "", "*.jsonl");
+        cli.Write("jobs/job.yaml", """
+            kind: TrainingJob
+            name: mixed
+            model: { hidden_size: 64, intermediate_size: 96, num_hidden_layers: 4, num_attention_heads: 8, num_key_value_heads: 4, max_position_embeddings: 64 }
+            data:
+              source: [ code.jsonl, prose/*.jsonl ]
+              mixture: { code.jsonl: 0.25, "prose/*.jsonl": 3 }
+              format: jsonl
+              sequence_length: 64
+            training: { steps: 2, global_batch_size: 1 }
+            parallelism: { micro_batch_size: 1 }
+            """);
+
+        var run = await cli.RunAsync("train", "jobs/job.yaml");
+
+        Assert.Equal((0, ""), (run.Code, run.Error));
+        var data = platform.Script.Only<CreateJobRequest>().Spec.Data;
+        Assert.Equal([code, prose], data.Source);
+        Assert.Equal(new Dictionary<string, double> { [code] = 0.25, [prose] = 3 }, data.Mixture.ToDictionary());
+    }
+
     [Fact]
     public async Task Reports_everything_wrong_with_a_file_by_line_and_submits_nothing()
     {
