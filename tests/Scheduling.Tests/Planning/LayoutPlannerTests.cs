@@ -135,6 +135,39 @@ public sealed class LayoutPlannerTests
         Assert.Equal(bytes * model.ParameterCount, new MemoryModel(job, model).Fullest().States, 1.0);
     }
 
+    /// <summary>Frozen weights are held once in the compute type; only adapters have gradients, masters and moments, and products of their own gradients.</summary>
+    [Fact]
+    public void Counts_adapters_instead_of_what_they_leave_frozen()
+    {
+        var full = Job(Shape(8, 4, 512, 4, 1000, inner: 1024), batch: 8, sequence: 128);
+        full = full with { Training = full.Training with { Precision = Precision.BFloat16 } };
+        var adapted = full with { Lora = new LoraSpec { Rank = 8, TargetModules = ["q_proj", "v_proj", "down_proj"] } };
+        var model = Model(full);
+        double adapters = 4 * 8 * ((512 + 512) + (512 + 256) + (1024 + 512));
+
+        Assert.Equal((2.0 * model.ParameterCount) + (18 * adapters), new MemoryModel(adapted, model).Fullest().States, 1.0);
+
+        var cluster = PlannedCluster.Of(1, 1, 80 * GiB, Profile("h100"), null);
+        var (whole, part) = (new StepModel(full, model, cluster).Predict(), new StepModel(adapted, model, cluster).Predict());
+        Assert.InRange(part.Parts.Compute, 0.6 * whole.Parts.Compute, 0.8 * whole.Parts.Compute);
+        Assert.Equal(adapters / model.ParameterCount, part.Parts.Optimizer / whole.Parts.Optimizer, 1e-9);
+    }
+
+    /// <summary>Where little else is in memory, an update is the peak: a layer's directions and the largest matrix on its way to orthogonality.</summary>
+    [Fact]
+    public void Counts_what_muon_needs_for_an_update()
+    {
+        var job = Job(Shape(8, 8, 512, 2, 300, inner: 1024), batch: 1, sequence: 16);
+        job = job with { Training = job.Training with { Precision = Precision.Float32 }, Optimizer = job.Optimizer with { Name = "muon", Muon = new MuonSpec() } };
+        var model = Model(job);
+        double layer = (4.0 * 512 * 512) + (3 * 512 * 1024);
+
+        var forecast = new MemoryModel(job, model).Fullest();
+
+        Assert.Equal(4 * ((4.0 * model.ParameterCount) - (2 * layer)), forecast.States, 1.0);
+        Assert.Equal(4 * (layer + (2 * 512) + (2.0 * 512 * 1024) + (2.0 * 512 * 512)), forecast.Buffers, 1.0);
+    }
+
     private static LayoutPlan Choose(TrainingJobSpec job, PlannedCluster cluster) => LayoutPlanner.Choose(job, Model(job), cluster, _ => true, []);
 
     private static ModelConfig Model(TrainingJobSpec job) => ModelShapes.Of(job, []) ?? throw new InvalidOperationException("The job has a shape.");
