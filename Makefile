@@ -50,8 +50,8 @@ soak-serve: ## Watch allocation, collections and memory of the serving engine ov
 bench-memory: ## Measure live tensor bytes per rank beside the planner's prediction (QUICK=1 for two layouts)
 	@build/build.sh all && artifacts/bin/Platform.Benchmarks/release/Platform.Benchmarks memory $(if $(QUICK),--quick)
 
-bench-sched: ## Measure how full and how fast gangs are placed (OPENB=directory of the openb trace)
-	@build/build.sh all && artifacts/bin/Platform.Benchmarks/release/Platform.Benchmarks scheduling $(or $(OPENB),shared/data/openb)
+bench-sched: ## Measure how full and how fast gangs are placed (OPENB=directory of the openb trace, ONLY=durable,kueue, QUICK=1)
+	@build/build.sh all && artifacts/bin/Platform.Benchmarks/release/Platform.Benchmarks scheduling $(or $(OPENB),shared/data/openb) $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick)
 
 images: ## Publish the services and build their container images (needs Docker)
 	@build/publish.sh

@@ -12,6 +12,6 @@ return Benchmarks.Run(args,
         args => AsRank.Run("train", args, () => TrainBenchmark.Run(args))),
     new Benchmark("memory", "live tensor bytes per rank beside the planner's prediction", MemoryBenchmark.Run),
     new Benchmark("soak-train", "memory of one process over many training steps", args => AsRank.Run("soak-train", args, () => SoakBenchmark.Run(args))),
-    new Benchmark("scheduling", "how full and how fast gangs are placed; takes the directory of the openb trace", SchedulingBenchmark.Run),
+    new Benchmark("scheduling", "how full and how fast gangs are placed: packing of a trace, gangs per second through the whole scheduler, Kueue's baseline", SchedulingBenchmark.Run),
     new Benchmark("serve", "the serving engine beside llama.cpp and beside itself, or an open-loop load on an endpoint", ServingBenchmark.Run),
 ]);

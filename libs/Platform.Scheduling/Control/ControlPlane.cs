@@ -123,7 +123,7 @@ public sealed partial class ControlPlane
         {
             gangs[gang] = after;
             changes.Gangs.Add(gang);
-            cycleNeeded |= before.Stage != after.Stage;
+            cycleNeeded |= MayMatterToCycle(before.Stage, after.Stage);
         }
 
         foreach (var effect in effects)
@@ -216,8 +216,8 @@ public sealed partial class ControlPlane
             [.. changes.Replicas.Where(id => replicas.ContainsKey(id)).Select(id => new ReplicaState(id, replicas[id].Deployment, replicas[id].Revision, gangs[GangOf(id)]))],
             [.. changes.ForgottenReplicas],
             [.. changes.EndedAttempts],
-            [.. changes.Commands.SelectMany(command => gangs.TryGetValue(command.Gang, out var gang)
-                ? GangCoordinator.Assignments(gang, epoch, options.Gangs).Where(assignment => assignment.Node == command.Node) : [])])
+            [.. changes.Commands.GroupBy(command => command.Gang, command => command.Node).SelectMany(told => gangs.TryGetValue(told.Key, out var gang)
+                ? GangCoordinator.Assignments(gang, epoch, options.Gangs).Where(assignment => told.Contains(assignment.Node)) : [])])
         {
             Queues = [.. changes.Queues.Select(name => queues[name])],
             History = changes.History ? history : null,
@@ -231,6 +231,10 @@ public sealed partial class ControlPlane
 
         return taken;
     }
+
+    /// <summary>Whether a cycle might decide otherwise: a gang waits, waits no more, holds nothing any more, or may be asked to make room.</summary>
+    private bool MayMatterToCycle(GangStage before, GangStage after) => before != after
+        && ((after == GangStage.Running && options.Cycle.Preemption) || after is not (GangStage.Preparing or GangStage.Starting or GangStage.Running or GangStage.Stopping));
 
     private static string GangOf(string replica) => $"replicas/{replica}";
 

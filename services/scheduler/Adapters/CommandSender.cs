@@ -9,6 +9,7 @@ namespace Platform.Scheduler.Adapters;
 /// <summary>Sends assignments to the queues of their nodes. When the bus is slow the oldest are dropped: agents pull what they miss.</summary>
 internal sealed partial class CommandSender(IMessageBus bus, ILogger<CommandSender> logger) : BackgroundService
 {
+    private const int InFlight = 32;
     private static readonly ActivitySource Source = new("Platform.Scheduler");
 
     private readonly Channel<GangAssignment> queue = Channel.CreateBounded<GangAssignment>(
@@ -22,28 +23,29 @@ internal sealed partial class CommandSender(IMessageBus bus, ILogger<CommandSend
         }
     }
 
-    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    protected override Task ExecuteAsync(CancellationToken stoppingToken) => Parallel.ForEachAsync(
+        // What a broker has yet to confirm does not hold up the rest; agents cope with any order.
+        queue.Reader.ReadAllAsync(stoppingToken), new ParallelOptions { MaxDegreeOfParallelism = InFlight, CancellationToken = stoppingToken }, SendAsync);
+
+    private async ValueTask SendAsync(GangAssignment assignment, CancellationToken stoppingToken)
     {
-        await foreach (var assignment in queue.Reader.ReadAllAsync(stoppingToken))
+        using var activity = Source.Continue($"send {assignment.Phase}", assignment.TraceParent, ActivityKind.Producer);
+        activity?.SetTag("gang", assignment.Gang);
+        activity?.SetTag("node", assignment.Node);
+        try
         {
-            using var activity = Source.Continue($"send {assignment.Phase}", assignment.TraceParent, ActivityKind.Producer);
-            activity?.SetTag("gang", assignment.Gang);
-            activity?.SetTag("node", assignment.Node);
-            try
+            string node = $"node-{assignment.Node}";
+            await (assignment.Phase switch
             {
-                string node = $"node-{assignment.Node}";
-                await (assignment.Phase switch
-                {
-                    GangPhase.Prepare => bus.SendAsync(node, new PrepareGang(assignment), stoppingToken),
-                    GangPhase.Start => bus.SendAsync(node, new StartGang(assignment), stoppingToken),
-                    _ => bus.SendAsync(node, new StopGang(assignment), stoppingToken),
-                });
-            }
-            catch (Exception exception) when (exception is not OperationCanceledException)
-            {
-                SchedulerMetrics.CommandsDropped.Inc();
-                LogSendFailed(logger, assignment.Phase, assignment.Gang, assignment.Node, exception.Message);
-            }
+                GangPhase.Prepare => bus.SendAsync(node, new PrepareGang(assignment), stoppingToken),
+                GangPhase.Start => bus.SendAsync(node, new StartGang(assignment), stoppingToken),
+                _ => bus.SendAsync(node, new StopGang(assignment), stoppingToken),
+            });
+        }
+        catch (Exception exception) when (exception is not OperationCanceledException)
+        {
+            SchedulerMetrics.CommandsDropped.Inc();
+            LogSendFailed(logger, assignment.Phase, assignment.Gang, assignment.Node, exception.Message);
         }
     }
 

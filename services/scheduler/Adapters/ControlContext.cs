@@ -67,19 +67,31 @@ internal abstract class ControlWork
     public abstract void Fail(Exception exception);
 }
 
+/// <summary>Work that nobody waits for.</summary>
+internal sealed class PostedWork(Action<ControlContext> apply, Action<string> dropped) : ControlWork
+{
+    public override Task ApplyAsync(ControlContext context)
+    {
+        apply(context);
+        return Task.CompletedTask;
+    }
+
+    public override void Complete()
+    {
+    }
+
+    public override void Fail(Exception exception) => dropped(exception.Message);
+}
+
 /// <inheritdoc/>
-internal sealed class ControlWork<T>(Func<ControlContext, Task<T>> apply) : ControlWork
+internal sealed class ControlWork<T>(Func<ControlContext, Task<Func<T>>> apply) : ControlWork
 {
     private readonly TaskCompletionSource<T> done = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private Func<T>? answer;
 
     public Task<T> Done => done.Task;
 
-    public override async Task ApplyAsync(ControlContext context)
-    {
-        var result = await apply(context);
-        answer = () => result;
-    }
+    public override async Task ApplyAsync(ControlContext context) => answer = await apply(context);
 
     public override void Complete() => done.TrySetResult((answer ?? throw new InvalidOperationException("Completed before it was applied."))());
 

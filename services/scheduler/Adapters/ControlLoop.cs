@@ -31,7 +31,17 @@ internal sealed partial class ControlLoop(
 
     /// <summary>Does work and answers once it is committed.</summary>
     /// <exception cref="UnavailableException">This scheduler does not lead, or the commit failed.</exception>
-    public async Task<T> RunAsync<T>(Func<ControlContext, Task<T>> work, CancellationToken cancellationToken)
+    public Task<T> RunAsync<T>(Func<ControlContext, Task<T>> work, CancellationToken cancellationToken) => RunThenAsync<T>(
+        async context =>
+        {
+            var result = await work(context);
+            return () => result;
+        },
+        cancellationToken);
+
+    /// <summary>Does work and answers once it is committed, with what its result says then.</summary>
+    /// <exception cref="UnavailableException">This scheduler does not lead, or the commit failed.</exception>
+    public async Task<T> RunThenAsync<T>(Func<ControlContext, Task<Func<T>>> work, CancellationToken cancellationToken)
     {
         if (leadership.Epoch is null)
         {
@@ -46,6 +56,18 @@ internal sealed partial class ControlLoop(
     /// <summary>Does work and answers once it is committed.</summary>
     public Task<T> RunAsync<T>(Func<ControlContext, T> work, CancellationToken cancellationToken) =>
         RunAsync(context => Task.FromResult(work(context)), cancellationToken);
+
+    /// <summary>
+    /// Does work some time, if this scheduler leads and the commit succeeds: for messages, which are hints and are repeated.
+    /// Waits only while the loop is far behind, so that one message does not wait for the commit of another.
+    /// </summary>
+    public async ValueTask PostAsync(Action<ControlContext> work, CancellationToken cancellationToken)
+    {
+        if (leadership.Epoch is not null)
+        {
+            await queue.Writer.WriteAsync(new PostedWork(work, reason => LogPostDropped(logger, reason)), cancellationToken);
+        }
+    }
 
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
@@ -191,7 +213,9 @@ internal sealed partial class ControlLoop(
             throw NotLeading();
         }
 
-        store.Write(db, changes);
+        var rows = new RowWriter();
+        store.Write(rows, changes);
+        await rows.FlushAsync(db, cancellationToken);
         if (changes.History is { } history)
         {
             await UsageAccounts.StoreAsync(db, history, cancellationToken);
@@ -274,6 +298,9 @@ internal sealed partial class ControlLoop(
 
     [LoggerMessage(EventId = 3011, Level = LogLevel.Error, Message = "A batch failed; the state is read anew")]
     private static partial void LogBatchFailed(ILogger logger, Exception exception);
+
+    [LoggerMessage(EventId = 3031, Level = LogLevel.Debug, Message = "A report was dropped: {Reason}")]
+    private static partial void LogPostDropped(ILogger logger, string reason);
 
     [LoggerMessage(EventId = 3012, Level = LogLevel.Information, Message = "{Gang} is {Stage}: {Reason}")]
     private static partial void LogStage(ILogger logger, string gang, GangStage stage, string reason);

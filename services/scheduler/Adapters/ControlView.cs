@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using Platform.Core.Gangs;
 using Platform.Scheduling.Control;
 using Platform.Scheduling.Cycle;
@@ -52,17 +53,29 @@ internal sealed class ControlView
 
     private static void Measure(ControlPlane plane, Content content)
     {
+        var gangs = new Dictionary<(WorkloadKind, GangStage), int>();
+        foreach (var gang in plane.Gangs)
+        {
+            CollectionsMarshal.GetValueRefOrAddDefault(gangs, (gang.Kind, gang.Stage), out _)++;
+        }
+
         foreach (var kind in Enum.GetValues<WorkloadKind>())
         {
             foreach (var stage in Enum.GetValues<GangStage>().Where(stage => stage is not (GangStage.Succeeded or GangStage.Failed or GangStage.Cancelled)))
             {
-                SchedulerMetrics.Gangs.WithLabels(kind.ToString(), stage.ToString()).Set(plane.Gangs.Count(gang => gang.Kind == kind && gang.Stage == stage));
+                SchedulerMetrics.Gangs.WithLabels(kind.ToString(), stage.ToString()).Set(gangs.GetValueOrDefault((kind, stage)));
             }
+        }
+
+        var reasons = new Dictionary<PendingCode, int>();
+        foreach (var deferral in content.Deferrals.Values)
+        {
+            CollectionsMarshal.GetValueRefOrAddDefault(reasons, deferral.Reason.Code, out _)++;
         }
 
         foreach (var code in Enum.GetValues<PendingCode>())
         {
-            SchedulerMetrics.Pending.WithLabels(code.ToString()).Set(content.Deferrals.Values.Count(deferral => deferral.Reason.Code == code));
+            SchedulerMetrics.Pending.WithLabels(code.ToString()).Set(reasons.GetValueOrDefault(code));
         }
 
         SchedulerMetrics.Nodes.WithLabels("ready").Set(content.Nodes.Count(node => !node.Lost && !node.Draining));

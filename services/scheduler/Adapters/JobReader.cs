@@ -31,6 +31,9 @@ internal sealed class JobReader(IDbContextFactory<SchedulerDbContext> factory, C
         return (job, gang);
     }
 
+    /// <summary>A job that has only just been stored, as its row and gang say.</summary>
+    public Job Of(JobRow row, GangState gang) => Read(row, gang, null);
+
     /// <summary>A page of jobs, newest first, and the token of the next.</summary>
     public async Task<ListJobsResponse> ListAsync(string project, int size, long? before, JobState state, CancellationToken cancellationToken)
     {
@@ -79,8 +82,13 @@ internal sealed class JobReader(IDbContextFactory<SchedulerDbContext> factory, C
     private (Job Job, GangState Gang) Read(Entry entry)
     {
         var gang = GangJson.Read<GangState>(entry.Gang.State);
-        int steps = JsonNode.Parse(entry.Job.Spec)?["training"]?["steps"]?.GetValue<int>() ?? 0;
-        return (JobMessages.Of(entry.Job, gang, entry.Progress, view.Now.Deferrals.GetValueOrDefault(gang.Gang), steps), gang);
+        return (Read(entry.Job, gang, entry.Progress), gang);
+    }
+
+    private Job Read(JobRow row, GangState gang, ProgressRow? progress)
+    {
+        int steps = JsonNode.Parse(row.Spec)?["training"]?["steps"]?.GetValue<int>() ?? 0;
+        return JobMessages.Of(row, gang, progress, view.Now.Deferrals.GetValueOrDefault(gang.Gang), steps);
     }
 
     private sealed class Entry

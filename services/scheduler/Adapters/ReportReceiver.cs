@@ -52,12 +52,11 @@ internal sealed partial class ReportReceiver(
         }
     }
 
-    private Task ReceiveAsync(GangMemberChanged message, CancellationToken cancellationToken) => TryAsync(control =>
-    {
-        control.Plane.Report(message.Report, control.Now);
-        return true;
-    }, cancellationToken);
+    /// <summary>It is done with once the loop has it: what is lost before its commit, the lease call says again.</summary>
+    private Task ReceiveAsync(GangMemberChanged message, CancellationToken cancellationToken) =>
+        loop.PostAsync(control => control.Plane.Report(message.Report, control.Now), cancellationToken).AsTask();
 
+    /// <summary>Nobody repeats it, so it is done with once it is committed.</summary>
     private Task ReceiveAsync(GangProgressed message, CancellationToken cancellationToken) =>
         TryAsync(control => ProgressRecorder.Record(message.Report, control, planning), cancellationToken);
 
@@ -69,13 +68,13 @@ internal sealed partial class ReportReceiver(
         }
         catch (UnavailableException exception)
         {
-            LogReportDropped(logger, exception.Message);
+            LogProgressDropped(logger, exception.Message);
         }
     }
 
     [LoggerMessage(EventId = 3030, Level = LogLevel.Warning, Message = "The queue of reports cannot be received from")]
     private static partial void LogReceiveFailed(ILogger logger, Exception exception);
 
-    [LoggerMessage(EventId = 3031, Level = LogLevel.Debug, Message = "A report was dropped: {Reason}")]
-    private static partial void LogReportDropped(ILogger logger, string reason);
+    [LoggerMessage(EventId = 3032, Level = LogLevel.Debug, Message = "Progress was dropped: {Reason}")]
+    private static partial void LogProgressDropped(ILogger logger, string reason);
 }

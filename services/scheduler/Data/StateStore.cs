@@ -8,16 +8,14 @@ using Platform.Scheduling.Queues;
 namespace Platform.Scheduler.Data;
 
 /// <summary>
-/// Reads the control plane's state and adds its changes to a transaction. Remembers what is stored, so that each change
-/// is an insert, an update guarded by the version it was read with, or a delete. One per leadership.
+/// Reads the control plane's state and writes its changes, all those of a batch together. Remembers what is stored, so that
+/// each change is an insert, an update guarded by the version it was read with, or a delete. One per leadership.
 /// </summary>
 internal sealed class StateStore
 {
     private readonly Dictionary<string, (long Version, int Attempt)> gangs = [];
     private readonly Dictionary<string, HashSet<AllocationKey>> allocations = [];
-    private readonly HashSet<string> nodes = [];
     private readonly HashSet<string> deployments = [];
-    private readonly HashSet<string> queues = [];
 
     /// <summary>What was last committed.</summary>
     public async Task<ControlRecord> LoadAsync(SchedulerDbContext db, DateTimeOffset now, CancellationToken cancellationToken)
@@ -34,12 +32,10 @@ internal sealed class StateStore
         }
 
         var nodeRows = await db.Nodes.AsNoTracking().ToListAsync(cancellationToken);
-        nodes.UnionWith(nodeRows.Select(row => row.Node));
         var deploymentRows = await db.Deployments.AsNoTracking().ToListAsync(cancellationToken);
         deployments.UnionWith(deploymentRows.Select(row => $"{row.Project}/{row.Id}"));
         var replicas = await db.Replicas.AsNoTracking().ToListAsync(cancellationToken);
         var queueRows = await db.Queues.AsNoTracking().ToListAsync(cancellationToken);
-        queues.UnionWith(queueRows.Select(row => row.Name));
         return new ControlRecord(
             [.. live.Select(row => GangJson.Read<GangState>(row.State))],
             [.. nodeRows.Select(row => GangJson.Read<NodeState>(row.State))],
@@ -52,102 +48,93 @@ internal sealed class StateStore
         };
     }
 
-    /// <summary>Adds changes to the context; nothing is written before its owner saves.</summary>
-    public void Write(SchedulerDbContext db, ControlChanges changes)
+    /// <summary>Adds changes to what is written; nothing is before its owner flushes.</summary>
+    public void Write(RowWriter rows, ControlChanges changes)
     {
-        var byName = changes.Gangs.ToDictionary(gang => gang.Gang);
-        foreach (var (gang, attempt, outcome) in changes.EndedAttempts)
-        {
-            Store(db, byName[gang], attempt, outcome);
-        }
-
+        var ended = changes.EndedAttempts.ToLookup(attempt => attempt.Gang);
         foreach (var gang in changes.Gangs)
         {
-            Store(db, gang, changes.EndedAttempts.Where(ended => ended.Gang == gang.Gang).Select(ended => ended.Attempt.Number).ToHashSet());
+            foreach (var (_, attempt, outcome) in ended[gang.Gang])
+            {
+                Store(rows, gang, attempt, outcome);
+            }
+
+            Store(rows, gang);
         }
 
         foreach (var node in changes.Nodes)
         {
-            var row = new NodeRow { Node = node.Node, State = GangJson.Write(node), LeaseUnixMs = node.LeaseUntil.ToUnixTimeMilliseconds() };
-            db.Entry(row).State = nodes.Add(node.Node) ? EntityState.Added : EntityState.Modified;
+            rows.Add(Sql.PutNode, node.Node, GangJson.Write(node), node.LeaseUntil.ToUnixTimeMilliseconds());
         }
 
         foreach (var deployment in changes.Deployments)
         {
-            var row = new DeploymentRow { Project = deployment.Project, Id = deployment.Id, State = GangJson.Write(deployment) };
-            db.Entry(row).State = deployments.Add(deployment.Key) ? EntityState.Added : EntityState.Modified;
+            deployments.Add(deployment.Key);
+            rows.Add(Sql.PutDeployment, deployment.Project, deployment.Id, GangJson.Write(deployment));
         }
 
         foreach (string key in changes.DeletedDeployments.Where(deployments.Remove))
         {
             int slash = key.IndexOf('/', StringComparison.Ordinal);
-            db.Entry(new DeploymentRow { Project = key[..slash], Id = key[(slash + 1)..], State = "" }).State = EntityState.Deleted;
+            rows.Add(Sql.DeleteDeployment, key[..slash], key[(slash + 1)..]);
         }
 
         foreach (var queue in changes.Queues)
         {
-            db.Entry(new QueueRow { Name = queue.Name, State = GangJson.Write(queue) }).State = queues.Add(queue.Name) ? EntityState.Added : EntityState.Modified;
+            rows.Add(Sql.PutQueue, queue.Name, GangJson.Write(queue));
         }
 
         foreach (var replica in changes.Replicas)
         {
-            db.Replicas.Add(new ReplicaRow { Id = replica.Id, Deployment = replica.Deployment, Revision = replica.Revision });
+            rows.Add(Sql.InsertReplica, replica.Id, replica.Deployment, replica.Revision);
         }
 
         foreach (string id in changes.ForgottenReplicas)
         {
-            db.Entry(new ReplicaRow { Id = id, Deployment = "" }).State = EntityState.Deleted;
+            rows.Add(Sql.DeleteReplica, id);
         }
     }
 
-    private static AttemptRow RowOf(GangState gang, AttemptState attempt, StopOutcome? outcome) => new()
-    {
-        Gang = gang.Gang,
-        Attempt = attempt.Number,
-        PlacedUnixMs = attempt.PlacedAt.ToUnixTimeMilliseconds(),
-        EndedUnixMs = attempt.EndedAt?.ToUnixTimeMilliseconds(),
-        Outcome = outcome?.ToString(),
-        State = GangJson.Write(attempt),
-        Resource = UsageAccounts.ResourceOf(gang),
-        Queue = gang.Queue,
-        User = gang.User,
-        DeviceKind = gang.Shape.DeviceKind,
-        Milli = attempt.Held.Milli,
-        PricePerHour = attempt.PricePerHour,
-    };
-
-    private void Store(SchedulerDbContext db, GangState gang, AttemptState attempt, StopOutcome outcome)
+    /// <summary>An attempt's row says for whom it holds what since when, and later until when; how far it is is in its gang's row.</summary>
+    private void Store(RowWriter rows, GangState gang, AttemptState attempt, StopOutcome? outcome)
     {
         var known = gangs.GetValueOrDefault(gang.Gang);
-        db.Entry(RowOf(gang, attempt, outcome)).State = known.Attempt < attempt.Number ? EntityState.Added : EntityState.Modified;
-        gangs[gang.Gang] = known with { Attempt = Math.Max(known.Attempt, attempt.Number) };
+        long? end = attempt.EndedAt?.ToUnixTimeMilliseconds();
+        string state = GangJson.Write(attempt);
+        if (attempt.Number > known.Attempt)
+        {
+            rows.Add(
+                Sql.InsertAttempt, gang.Gang, attempt.Number, attempt.PlacedAt.ToUnixTimeMilliseconds(), end, outcome?.ToString(), state,
+                UsageAccounts.ResourceOf(gang), gang.Queue, gang.User, gang.Shape.DeviceKind, attempt.Held.Milli, attempt.PricePerHour);
+            gangs[gang.Gang] = known with { Attempt = attempt.Number };
+        }
+        else
+        {
+            rows.Add(Sql.EndAttempt, gang.Gang, attempt.Number, end, outcome?.ToString(), state);
+        }
     }
 
-    private void Store(SchedulerDbContext db, GangState gang, HashSet<int> stored)
+    private void Store(RowWriter rows, GangState gang)
     {
-        var (version, attempt) = gangs.GetValueOrDefault(gang.Gang);
         int current = gang.Attempt?.Number ?? 0;
-        var row = new GangRow
+        if (gang.Attempt is { EndedAt: null } running && current > gangs.GetValueOrDefault(gang.Gang).Attempt)
         {
-            Gang = gang.Gang,
-            Project = gang.Project,
-            Kind = gang.Kind.ToString(),
-            Stage = gang.Stage.ToString(),
-            Terminal = gang.IsTerminal,
-            Attempt = current,
-            State = GangJson.Write(gang),
-            Version = version + 1,
-        };
-        var entry = db.Entry(row);
-        entry.State = version == 0 ? EntityState.Added : EntityState.Modified;
-        entry.Property(r => r.Version).OriginalValue = version;
-        if (gang.Attempt is { EndedAt: null } running && !stored.Contains(current))
+            Store(rows, gang, running, null);
+        }
+
+        long version = gangs.GetValueOrDefault(gang.Gang).Version;
+        string stage = gang.Stage.ToString(), state = GangJson.Write(gang);
+        if (version == 0)
         {
-            db.Entry(RowOf(gang, running, null)).State = attempt < current ? EntityState.Added : EntityState.Modified;
+            rows.Add(Sql.InsertGang, gang.Gang, gang.Project, gang.Kind.ToString(), stage, gang.IsTerminal, current, state, 1L);
+        }
+        else
+        {
+            rows.AddGuarded(gang.Gang, Sql.UpdateGang, gang.Gang, version, stage, gang.IsTerminal, current, state, version + 1);
         }
 
         gangs[gang.Gang] = (version + 1, current);
-        StoreAllocations(db, gang);
+        StoreAllocations(rows, gang);
         if (gang.IsTerminal)
         {
             gangs.Remove(gang.Gang);
@@ -155,38 +142,82 @@ internal sealed class StateStore
         }
     }
 
-    private void StoreAllocations(SchedulerDbContext db, GangState gang)
+    private void StoreAllocations(RowWriter rows, GangState gang)
     {
         var held = HeldBy(gang.Gang);
         HashSet<AllocationKey> wanted = gang.IsActive && gang.Attempt is { } attempt
             ? [.. attempt.Members.Where(member => !member.Released).SelectMany(member => member.Ranks.SelectMany(rank => rank.Devices.Select(
                 device => new AllocationKey(attempt.Number, member.Node, device, rank.Rank, rank.DeviceMilli))))]
             : [];
-        foreach (var key in held.Except(wanted).ToList())
+        if (wanted.Count == 0 && held.Count > 0)
         {
-            db.Entry(RowOf(gang.Gang, key)).State = EntityState.Deleted;
-            held.Remove(key);
+            rows.Add(Sql.DeleteAllocations, gang.Gang);
+        }
+        else
+        {
+            foreach (var key in held.Where(key => !wanted.Contains(key)))
+            {
+                rows.Add(Sql.DeleteAllocation, gang.Gang, key.Attempt, key.Node, key.Device, key.Rank);
+            }
+
+            foreach (var key in wanted.Where(key => !held.Contains(key)))
+            {
+                rows.Add(Sql.InsertAllocation, gang.Gang, key.Attempt, key.Node, key.Device, key.Rank, key.Milli);
+            }
         }
 
-        foreach (var key in wanted.Except(held).ToList())
-        {
-            db.Entry(RowOf(gang.Gang, key)).State = EntityState.Added;
-            held.Add(key);
-        }
+        allocations[gang.Gang] = wanted;
     }
-
-    private static AllocationRow RowOf(string gang, AllocationKey key) => new()
-    {
-        Gang = gang,
-        Attempt = key.Attempt,
-        Node = key.Node,
-        Device = key.Device,
-        Rank = key.Rank,
-        Milli = key.Milli,
-    };
 
     private HashSet<AllocationKey> HeldBy(string gang) =>
         allocations.TryGetValue(gang, out var held) ? held : allocations[gang] = [];
 
     private readonly record struct AllocationKey(int Attempt, string Node, int Device, int Rank, int Milli);
+
+    /// <summary>Statements that both databases take.</summary>
+    private static class Sql
+    {
+        public const string InsertGang =
+            """INSERT INTO gangs ("Gang", "Project", "Kind", "Stage", "Terminal", "Attempt", "State", "Version") VALUES ($1, $2, $3, $4, $5, $6, $7, $8)""";
+
+        public const string UpdateGang =
+            """UPDATE gangs SET "Stage" = $3, "Terminal" = $4, "Attempt" = $5, "State" = $6, "Version" = $7 WHERE "Gang" = $1 AND "Version" = $2""";
+
+        public const string InsertAttempt =
+            """
+            INSERT INTO attempts ("Gang", "Attempt", "PlacedUnixMs", "EndedUnixMs", "Outcome", "State", "Resource", "Queue", "User", "DeviceKind", "Milli", "PricePerHour")
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+            """;
+
+        public const string EndAttempt = """UPDATE attempts SET "EndedUnixMs" = $3, "Outcome" = $4, "State" = $5 WHERE "Gang" = $1 AND "Attempt" = $2""";
+
+        public const string InsertAllocation =
+            """INSERT INTO allocations ("Gang", "Attempt", "Node", "Device", "Rank", "Milli") VALUES ($1, $2, $3, $4, $5, $6)""";
+
+        public const string DeleteAllocation =
+            """DELETE FROM allocations WHERE "Gang" = $1 AND "Attempt" = $2 AND "Node" = $3 AND "Device" = $4 AND "Rank" = $5""";
+
+        public const string DeleteAllocations = """DELETE FROM allocations WHERE "Gang" = $1""";
+
+        public const string PutNode =
+            """
+            INSERT INTO nodes ("Node", "State", "LeaseUnixMs") VALUES ($1, $2, $3)
+            ON CONFLICT ("Node") DO UPDATE SET "State" = excluded."State", "LeaseUnixMs" = excluded."LeaseUnixMs"
+            """;
+
+        public const string PutDeployment =
+            """
+            INSERT INTO deployments ("Project", "Id", "State") VALUES ($1, $2, $3)
+            ON CONFLICT ("Project", "Id") DO UPDATE SET "State" = excluded."State"
+            """;
+
+        public const string DeleteDeployment = """DELETE FROM deployments WHERE "Project" = $1 AND "Id" = $2""";
+
+        public const string PutQueue =
+            """INSERT INTO queues ("Name", "State") VALUES ($1, $2) ON CONFLICT ("Name") DO UPDATE SET "State" = excluded."State" """;
+
+        public const string InsertReplica = """INSERT INTO replicas ("Id", "Deployment", "Revision") VALUES ($1, $2, $3)""";
+
+        public const string DeleteReplica = """DELETE FROM replicas WHERE "Id" = $1""";
+    }
 }

@@ -40,17 +40,18 @@ internal sealed class JobServiceImpl(
 
         string user = CallerHeader.Read(context);
         string? trace = TraceContext.Current;
-        string id = await loop.RunAsync(
+        JobRow? row = null;
+        var (id, gang) = await loop.RunThenAsync<(string Id, GangState? Gang)>(
             async control =>
             {
                 if (await FindRequestAsync(control, project, request.RequestId, digest, context.CancellationToken) is { } known)
                 {
-                    return known;
+                    return () => (known, null);
                 }
 
                 string created = JobIds.New(name);
                 long now = control.Now.ToUnixTimeMilliseconds();
-                control.Add(new JobRow
+                control.Add(row = new JobRow
                 {
                     Id = created,
                     Project = project,
@@ -68,10 +69,10 @@ internal sealed class JobServiceImpl(
                 }
 
                 control.Plane.Submit(gangOf(created, user, trace, control.Now));
-                return created;
+                return () => (created, control.Plane.Find($"jobs/{created}"));
             },
             context.CancellationToken);
-        return (await jobs.GetAsync(project, id, context.CancellationToken)).Job;
+        return row is not null && gang is not null ? jobs.Of(row, gang) : (await jobs.GetAsync(project, id, context.CancellationToken)).Job;
     }
 
     public override async Task<Job> GetJob(GetJobRequest request, ServerCallContext context)
