@@ -64,7 +64,10 @@ internal static class KueueBaseline
             {
                 await PutAsync(new Queue
                 {
-                    Name = $"queues/{NameOf(cohort, queue)}", Parent = $"queues/cohort-{cohort}", NominalQuota = { ["cpu"] = Quota }, BorrowingLimit = { ["cpu"] = 100 },
+                    Name = $"queues/{NameOf(cohort, queue)}",
+                    Parent = $"queues/cohort-{cohort}",
+                    NominalQuota = { ["cpu"] = Quota },
+                    BorrowingLimit = { ["cpu"] = 100 },
                 });
             }
         }

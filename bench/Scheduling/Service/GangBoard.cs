@@ -8,6 +8,7 @@ internal sealed class GangBoard
 {
     private readonly ConcurrentDictionary<string, long> prepared = new();
     private readonly ConcurrentDictionary<string, long> started = new();
+    private readonly ConcurrentDictionary<string, bool> stopped = new();
     private int attempts;
 
     /// <summary>Jobs that a node was told to prepare for.</summary>
@@ -15,6 +16,9 @@ internal sealed class GangBoard
 
     /// <summary>Jobs that ran at least once.</summary>
     public int Started => started.Count;
+
+    /// <summary>Jobs whose rank 0 was told to stop.</summary>
+    public int Stopped => stopped.Count;
 
     /// <summary>Attempts whose rank 0 was told to start.</summary>
     public int Attempts => attempts;
@@ -28,6 +32,8 @@ internal sealed class GangBoard
         if (prepared.TryAdd(job, now))
             LastPrepared = now;
     }
+
+    public void Stop(string job) => stopped[job] = true;
 
     public void Start(string job)
     {

@@ -123,6 +123,10 @@ internal sealed class SimulatedNode : IAsyncDisposable
                 board.Start(NameOf(assignment));
             _ = EndAsync(member);
         }
+        else if (assignment.HostsRendezvous)
+        {
+            board.Stop(NameOf(assignment));
+        }
 
         await SendAsync(member.Report);
     }

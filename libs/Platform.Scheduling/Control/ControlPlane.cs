@@ -232,9 +232,12 @@ public sealed partial class ControlPlane
         return taken;
     }
 
-    /// <summary>Whether a cycle might decide otherwise: a gang waits, waits no more, holds nothing any more, or may be asked to make room.</summary>
-    private bool MayMatterToCycle(GangStage before, GangStage after) => before != after
-        && ((after == GangStage.Running && options.Cycle.Preemption) || after is not (GangStage.Preparing or GangStage.Starting or GangStage.Running or GangStage.Stopping));
+    /// <summary>
+    /// Whether a cycle might decide otherwise: a gang waits, waits no more, or holds nothing any more. That one has begun to run,
+    /// and may be asked to make room some time, the next tick will see.
+    /// </summary>
+    private static bool MayMatterToCycle(GangStage before, GangStage after) =>
+        before != after && after is not (GangStage.Preparing or GangStage.Starting or GangStage.Running or GangStage.Stopping);
 
     private static string GangOf(string replica) => $"replicas/{replica}";
 
