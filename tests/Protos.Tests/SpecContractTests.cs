@@ -26,7 +26,7 @@ public sealed class SpecContractTests
                         "z_loss_coefficient": 1e-4, "loss_guard": { "spike_z_score": 6, "window": 64, "max_consecutive_skips": 3, "max_skips": 10 } },
           "optimizer": { "name": "muon", "muon": { "momentum": 0, "nesterov": false, "ns_steps": 6 }, "lr": 1e-3, "min_lr": 0, "schedule": "wsd", "warmup_steps": 30, "weight_decay": 0, "betas": [0, 0.9], "eps": 1e-6, "grad_clip": 0 },
           "checkpoint": { "every_steps": 0, "keep": 3, "async": false },
-          "resources": { "device": "cpu", "device_share": 0.25, "device_memory": "40GiB", "memory": "1000000001B", "topology": { "tensor": "rack", "pipeline": "rack", "data": "zone" }, "expected_runtime_s": 90 },
+          "resources": { "device": "cpu", "device_share": 0.25, "device_memory": "40GiB", "memory": "1000000001B", "topology": { "tensor": "rack", "pipeline": "rack", "data": "zone" }, "expected_runtime_s": 90, "spot": "allowed", "node_group": "burst", "cluster": "ephemeral" },
           "retries": { "max_restarts": 0 },
           "output": { "register_as": "docs", "deploy": {
             "deployment_config": { "autoscaling": { "min_replicas": 0, "initial_replicas": 0, "max_replicas": 4, "target_ongoing_requests": 3, "upscale_delay_s": 0, "downscale_delay_s": 9 }, "max_queued_requests": 0 },

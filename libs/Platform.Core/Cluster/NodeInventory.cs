@@ -15,4 +15,14 @@ public sealed record DeviceInfo(int Index, string Kind, long MemoryBytes, bool H
 /// <param name="AgentVersion">Version of the agent.</param>
 public sealed record NodeInventory(
     string Node, IReadOnlyList<DeviceInfo> Devices, long MemoryBytes,
-    IReadOnlyDictionary<string, string> Topology, string AgentVersion);
+    IReadOnlyDictionary<string, string> Topology, string AgentVersion)
+{
+    /// <summary>Node group that it belongs to; empty for none.</summary>
+    public string Group { get; init; } = "";
+
+    /// <summary>Whether it can be taken away at short notice.</summary>
+    public bool Spot { get; init; }
+
+    /// <summary>The gang whose own cluster it belongs to; empty for the shared cluster.</summary>
+    public string Cluster { get; init; } = "";
+}

@@ -78,6 +78,7 @@ public static class CommandJobReader
             resources["memory"] = ByteSize.Format(memory);
         if (spec.Resources.ExpectedRuntimeSeconds is { } runtime)
             resources["expected_runtime_s"] = runtime;
+        JobSpecWriter.WriteNodes(resources, spec.Resources);
         return new JsonObject
         {
             ["kind"] = CommandJob,
@@ -118,7 +119,6 @@ public static class CommandJobReader
 
     private static ResourceSpec ReadResources(SpecObject resources)
     {
-        resources.Choice("spot", JobChoices.Spot, "forbidden");
         if (resources.Take("elastic") is not null)
             resources.Refuse("elastic", "Only a TrainingJob can change its width; a CommandJob keeps its ranks.");
         var topology = resources.Section("topology");
@@ -136,6 +136,9 @@ public static class CommandJobReader
             MemoryBytes = resources.Size("memory", 1 << 20),
             DataTopology = topology.Has("data") ? topology.Choice("data", JobChoices.TopologyLevels, "zone") : null,
             ExpectedRuntimeSeconds = resources.Has("expected_runtime_s") ? resources.Number("expected_runtime_s", new(0, 1e9, ExcludesMin: true), 1) : null,
+            AllowsSpot = resources.Choice("spot", JobChoices.Spot, "forbidden") == "allowed",
+            NodeGroup = resources.OptionalName("node_group"),
+            Ephemeral = resources.Choice("cluster", JobChoices.Clusters, "shared") == "ephemeral",
         };
     }
 }

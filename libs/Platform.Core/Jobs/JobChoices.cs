@@ -31,5 +31,7 @@ internal static class JobChoices
 
     public static Choices<string> TopologyLevels { get; } = Choices.Of("node", "block", "rack", "zone");
 
+    public static Choices<string> Clusters { get; } = Choices.Of("shared", "ephemeral");
+
     public static Choices<string> Spot { get; } = Choices.Of("forbidden", "allowed");
 }

@@ -239,7 +239,6 @@ public static class JobSpecReader
 
     private static ResourceSpec ReadResources(SpecObject resources)
     {
-        resources.Choice("spot", JobChoices.Spot, "forbidden");
         foreach (var key in (ReadOnlySpan<string>)["ranks", "devices_per_rank"])
         {
             if (resources.Take(key) is not null)
@@ -258,6 +257,9 @@ public static class JobSpecReader
             PipelineTopology = topology.Has("pipeline") ? topology.Choice("pipeline", JobChoices.TopologyLevels, "zone") : null,
             ExpectedRuntimeSeconds = resources.Has("expected_runtime_s") ? resources.Number("expected_runtime_s", new(0, 1e9, ExcludesMin: true), 1) : null,
             Elastic = resources.Has("elastic") ? ReadElastic(resources.Section("elastic")) : null,
+            AllowsSpot = resources.Choice("spot", JobChoices.Spot, "forbidden") == "allowed",
+            NodeGroup = resources.OptionalName("node_group"),
+            Ephemeral = resources.Choice("cluster", JobChoices.Clusters, "shared") == "ephemeral",
         };
     }
 

@@ -191,7 +191,19 @@ public static class JobSpecWriter
             json["elastic"] = widths;
         }
 
+        WriteNodes(json, resources);
         return json;
+    }
+
+    /// <summary>Which nodes a job may run on, as far as that differs from the defaults.</summary>
+    internal static void WriteNodes(JsonObject json, ResourceSpec resources)
+    {
+        if (resources.AllowsSpot)
+            json["spot"] = "allowed";
+        if (resources.NodeGroup is { } group)
+            json["node_group"] = group;
+        if (resources.Ephemeral)
+            json["cluster"] = "ephemeral";
     }
 
     private static JsonObject Write(OutputSpec output)

@@ -342,6 +342,15 @@ public sealed record ResourceSpec
 
     /// <summary>Other data-parallel widths at which the gang may run; null for none.</summary>
     public ElasticSpec? Elastic { get; init; }
+
+    /// <summary>Whether it may run on nodes that can be taken away at short notice, and be moved by checkpoint.</summary>
+    public bool AllowsSpot { get; init; }
+
+    /// <summary>Node group that its ranks must be on; null for any.</summary>
+    public string? NodeGroup { get; init; }
+
+    /// <summary>Whether nodes are to be created for it alone and removed after it.</summary>
+    public bool Ephemeral { get; init; }
 }
 
 /// <summary>What happens after a failure.</summary>

@@ -11,10 +11,7 @@ internal static class UnavailableFeatures
 {
     private sealed record Feature(string Field, Func<JsonNode, bool> IsUsed, string Message);
 
-    private static readonly Feature[] OfJobs =
-    [
-        new("resources.spot", Is("allowed"), "Spot nodes are not available yet; use forbidden or remove the key."),
-    ];
+    private static readonly Feature[] OfJobs = [];
 
     private static readonly Feature[] OfDeployments =
     [

@@ -91,7 +91,7 @@ public sealed partial class ControlPlane
     /// <summary>Remembers what is asked for: kinds of rank that come often count in choosing places.</summary>
     private void Remember(GangState gang)
     {
-        var kind = gang.Shape.Rank with { MemoryBytes = 0 };
+        var kind = gang.Shape.Rank with { MemoryBytes = 0, AllowsSpot = false, NodeGroup = "", Cluster = "" };
         asked[kind] = asked.GetValueOrDefault(kind) + gang.Shape.Mesh.WorldSize;
     }
 

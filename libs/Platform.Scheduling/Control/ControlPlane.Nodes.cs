@@ -31,7 +31,9 @@ public sealed partial class ControlPlane
             AgentAddress = agentAddress,
             Inventory = inventory ?? known!.Inventory,
             LeaseUntil = now + options.Lease,
-            Draining = known?.Draining ?? false,
+            // A machine that runs its agent anew after it was to be taken away has been spared, or is another one.
+            Draining = known is { Draining: true } && !(anew && known.LeavesAt is not null),
+            LeavesAt = anew ? null : known?.LeavesAt,
             Cordoned = known?.Cordoned ?? false,
         };
         if (known is null || anew || known.Lost || inventory is not null)
@@ -75,17 +77,22 @@ public sealed partial class ControlPlane
             : null;
 
     /// <summary>Takes a node out of service, or puts it back. Gangs on a node that goes are moved by checkpoint.</summary>
+    /// <param name="node">The node.</param>
+    /// <param name="draining">Whether it goes.</param>
+    /// <param name="now">The time.</param>
+    /// <param name="leavesAt">When it will be gone, so that its gangs must have left; null for the usual grace.</param>
     /// <returns>Whether the node is known.</returns>
-    public bool SetDraining(string node, bool draining, DateTimeOffset now)
+    public bool SetDraining(string node, bool draining, DateTimeOffset now, DateTimeOffset? leavesAt = null)
     {
         if (!nodes.TryGetValue(node, out var known))
         {
             return false;
         }
 
-        if (known.Draining != draining)
+        leavesAt = draining ? leavesAt ?? known.LeavesAt : null;
+        if (known.Draining != draining || (known.LeavesAt is null) != (leavesAt is null))
         {
-            Put(known with { Draining = draining });
+            Put(known with { Draining = draining, LeavesAt = leavesAt });
             foreach (var gang in ActiveOn(node))
             {
                 Follow(gang.Gang, nodes[node], now);
@@ -127,7 +134,7 @@ public sealed partial class ControlPlane
         }
         else if (node.Draining)
         {
-            Apply(gang, new GangEvent.YieldRequested($"{node.Node} is drained"), now);
+            Apply(gang, new GangEvent.YieldRequested(node.LeavesAt is null ? $"{node.Node} is drained" : $"{node.Node} is being taken away") { Until = node.LeavesAt }, now);
         }
     }
 

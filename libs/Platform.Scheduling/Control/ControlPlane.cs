@@ -202,7 +202,12 @@ public sealed partial class ControlPlane
             node.Node, !node.Lost && !node.Draining && !node.Cordoned, node.Lost ? "lost" : node.Draining ? "draining" : node.Cordoned ? "cordoned" : "",
             node.Inventory.Topology, node.Inventory.MemoryBytes, node.Inventory.MemoryBytes - memory.GetValueOrDefault(node.Node),
             [.. node.Inventory.Devices.Select(device => new DeviceSnapshot(
-                device.Index, device.Kind, device.MemoryBytes, device.Healthy, 1000 - held.GetValueOrDefault((node.Node, device.Index))))]))]);
+                device.Index, device.Kind, device.MemoryBytes, device.Healthy, 1000 - held.GetValueOrDefault((node.Node, device.Index))))])
+        {
+            Group = node.Inventory.Group,
+            Spot = node.Inventory.Spot,
+            Cluster = node.Inventory.Cluster,
+        })]);
     }
 
     /// <summary>What changed since the last call. Gangs that have ended and been handed out here are forgotten.</summary>

@@ -31,4 +31,7 @@ public sealed record NodeState
 
     /// <summary>No new gangs; those that run are moved.</summary>
     public bool Draining { get; init; }
+
+    /// <summary>When it will be taken away; null when that is not known.</summary>
+    public DateTimeOffset? LeavesAt { get; init; }
 }

@@ -29,6 +29,19 @@ public sealed record NodeSnapshot(
 
     /// <summary>Thousandths of processor cores that no live allocation claims.</summary>
     public long FreeCpuMilli { get; init; }
+
+    /// <summary>Node group that it belongs to; empty for none.</summary>
+    public string Group { get; init; } = "";
+
+    /// <summary>Whether it can be taken away at short notice.</summary>
+    public bool Spot { get; init; }
+
+    /// <summary>The gang whose own cluster it belongs to; empty for the shared cluster.</summary>
+    public string Cluster { get; init; } = "";
+
+    /// <summary>Whether the node is one of those that the request may use, whatever of it is free.</summary>
+    public bool Admits(Placement.RankRequest request) =>
+        Cluster == request.Cluster && (!Spot || request.AllowsSpot) && (request.NodeGroup.Length == 0 || request.NodeGroup == Group);
 }
 
 /// <summary>What the cluster has and what is free of it, at one moment.</summary>

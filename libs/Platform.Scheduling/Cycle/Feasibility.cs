@@ -14,6 +14,13 @@ public static class Feasibility
             return null;
         }
 
+        var (eligible, note) = Eligibility.Of(cluster, shape);
+        var reason = CheckEligible(eligible, shape);
+        return reason is null || note.Length == 0 ? reason : reason with { Message = reason.Message + note };
+    }
+
+    private static PendingReason? CheckEligible(ClusterSnapshot cluster, GangShape shape)
+    {
         var empty = new DeviceLedger(cluster.Emptied());
         var gang = new PendingGang { Gang = "gang", Shape = shape, SubmittedAt = DateTimeOffset.UnixEpoch };
         if (GangPlacer.TryPlace(gang, empty) is not null)

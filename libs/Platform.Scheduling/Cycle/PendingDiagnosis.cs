@@ -8,6 +8,13 @@ internal static class PendingDiagnosis
     /// <summary>The reason why the gang cannot be placed with what the ledger has free.</summary>
     public static PendingReason Explain(PendingGang gang, ClusterSnapshot cluster, DeviceLedger ledger)
     {
+        var (eligible, note) = Eligibility.Of(cluster, gang.Shape);
+        var reason = ExplainOnEligible(gang, eligible, ledger);
+        return note.Length == 0 ? reason : reason with { Message = reason.Message + note };
+    }
+
+    private static PendingReason ExplainOnEligible(PendingGang gang, ClusterSnapshot cluster, DeviceLedger ledger)
+    {
         // An elastic gang waits for what it needs at least.
         var shape = gang.Shape.Narrowest();
         gang = gang with { Shape = shape };
@@ -30,7 +37,8 @@ internal static class PendingDiagnosis
             return Scattered(shape, ledger);
         }
 
-        var usable = ledger.Nodes.Where(node => node.Node.Schedulable)
+        var rank = shape.Rank;
+        var usable = ledger.Nodes.Where(node => node.Node.Schedulable && node.Node.Admits(rank))
             .SelectMany(node => node.Node.Devices.Where(device => device.Kind == shape.DeviceKind && device.Healthy).Select(device => node.FreeMilli[node.PositionOf(device.Index)]))
             .ToList();
         int free = usable.Sum(), need = shape.DeviceSlots * shape.DeviceMilli;

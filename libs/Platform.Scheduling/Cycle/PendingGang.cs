@@ -39,6 +39,15 @@ public sealed record GangShape
     /// <summary>Data-parallel widths below that of <see cref="Mesh"/> at which an elastic gang may run, widest first.</summary>
     public IReadOnlyList<int> NarrowerData { get; init; } = [];
 
+    /// <summary>Whether nodes that can be taken away at short notice will do.</summary>
+    public bool AllowsSpot { get; init; }
+
+    /// <summary>Node group that its ranks must be on; null for any.</summary>
+    public string? NodeGroup { get; init; }
+
+    /// <summary>The gang whose own cluster its ranks must be on; null for the shared cluster.</summary>
+    public string? Cluster { get; init; }
+
     /// <summary>The shape of a training job with its widths resolved; an elastic one at the widest of them.</summary>
     public static GangShape Of(TrainingJobSpec spec) => Of(spec, ElasticSpec.WidthsOf(spec));
 
@@ -53,6 +62,9 @@ public sealed record GangShape
         TensorTopology = spec.Resources.TensorTopology,
         DataTopology = spec.Resources.DataTopology,
         PipelineTopology = spec.Resources.PipelineTopology,
+        AllowsSpot = spec.Resources.AllowsSpot,
+        NodeGroup = spec.Resources.NodeGroup,
+        Cluster = spec.Resources.Ephemeral ? spec.Name : null,
     };
 
     /// <summary>The shape of a gang that runs a program: its ranks are one group.</summary>
@@ -65,6 +77,9 @@ public sealed record GangShape
         DeviceMemoryBytes = spec.Resources.DeviceMemoryBytes,
         MemoryBytes = spec.Resources.MemoryBytes,
         DataTopology = spec.Resources.DataTopology,
+        AllowsSpot = spec.Resources.AllowsSpot,
+        NodeGroup = spec.Resources.NodeGroup,
+        Cluster = spec.Resources.Ephemeral ? spec.Name : null,
     };
 
     /// <summary>The shape of one replica of a deployment: one rank for each member of its tensor group.</summary>
@@ -107,6 +122,9 @@ public sealed record GangShape
         DeviceMilli = DeviceMilli,
         DeviceMemoryBytes = DeviceMemoryBytes ?? 0,
         MemoryBytes = MemoryBytes ?? 0,
+        AllowsSpot = AllowsSpot,
+        NodeGroup = NodeGroup ?? "",
+        Cluster = Cluster ?? "",
     };
 }
 

@@ -78,10 +78,17 @@ public static partial class GangCoordinator
         _ => (state, Nothing),
     };
 
-    private static (GangState, IReadOnlyList<GangEffect>) Yield(GangState state, string reason, DateTimeOffset now) =>
-        state.Stage is GangStage.Preparing or GangStage.Starting or GangStage.Running
-            ? Stop(state, StopOutcome.Yield, reason, now)
-            : (state, Nothing);
+    private static (GangState, IReadOnlyList<GangEffect>) Yield(GangState state, GangEvent.YieldRequested yielded, DateTimeOffset now, GangTimeouts timeouts)
+    {
+        if (state.Stage is not (GangStage.Preparing or GangStage.Starting or GangStage.Running))
+        {
+            return (state, Nothing);
+        }
+
+        // Of the time that the node has left, its agent keeps what it needs to end ranks that do not stop.
+        TimeSpan? grace = yielded.Until is { } until ? TimeSpan.FromSeconds(Math.Max(1, (until - now - timeouts.StopGrace).TotalSeconds)) : null;
+        return Stop(state with { Attempt = state.Attempt! with { Grace = grace } }, StopOutcome.Yield, yielded.Reason, now);
+    }
 
     /// <summary>The members are stopping already; only what follows changes.</summary>
     private static (GangState, IReadOnlyList<GangEffect>) Redirect(GangState state, StopOutcome outcome, string reason, DateTimeOffset now)

@@ -25,7 +25,7 @@ public static partial class GangCoordinator
             GangEvent.CancelRequested => Cancel(state, now),
             GangEvent.PauseRequested => Pause(state, now),
             GangEvent.ResumeRequested => Resume(state, now),
-            GangEvent.YieldRequested yielded => Yield(state, yielded.Reason, now),
+            GangEvent.YieldRequested yielded => Yield(state, yielded, now, timeouts),
             GangEvent.Tick => Tick(state, now, timeouts),
             _ => throw new ArgumentOutOfRangeException(nameof(happened), happened, "Expected an event of a gang."),
         };
@@ -61,7 +61,7 @@ public static partial class GangCoordinator
             Workload = state.Workload,
             ResumeFrom = attempt.ResumeFrom,
             StopReason = phase == GangPhase.Stop ? attempt.StopReason : null,
-            StopGraceSeconds = (savesFirst ? timeouts.CheckpointGrace : timeouts.StopGrace).TotalSeconds,
+            StopGraceSeconds = (savesFirst ? attempt.Grace ?? timeouts.CheckpointGrace : timeouts.StopGrace).TotalSeconds,
             TraceParent = attempt.TraceParent,
         })];
     }

@@ -60,7 +60,11 @@ public abstract record GangEvent
 
     /// <summary>It has to leave its devices and be queued again, through no fault of its own.</summary>
     /// <param name="Reason">Why, as a sentence.</param>
-    public sealed record YieldRequested(string Reason) : GangEvent;
+    public sealed record YieldRequested(string Reason) : GangEvent
+    {
+        /// <summary>When it must have left; null for the usual grace.</summary>
+        public DateTimeOffset? Until { get; init; }
+    }
 
     /// <summary>Time passed.</summary>
     public sealed record Tick : GangEvent;

@@ -127,6 +127,9 @@ public sealed record AttemptState
     /// <summary>Why it is being stopped.</summary>
     public string? StopReason { get; init; }
 
+    /// <summary>What its ranks have to save and stop in, when that is not the usual grace.</summary>
+    public TimeSpan? Grace { get; init; }
+
     /// <summary>Everything that went wrong in it, in the order in which it became known.</summary>
     public IReadOnlyList<GangFailure> Failures { get; init; } = [];
 

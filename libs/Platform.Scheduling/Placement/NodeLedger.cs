@@ -71,7 +71,7 @@ public sealed class NodeLedger
     /// <summary>Ranks that the node's processors and memory still hold, at most <paramref name="limit"/>.</summary>
     public int HostLimit(RankRequest request, int limit)
     {
-        if (!Node.Schedulable || excluded)
+        if (!Node.Schedulable || excluded || !Node.Admits(request))
         {
             return 0;
         }

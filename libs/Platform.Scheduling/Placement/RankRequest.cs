@@ -24,6 +24,15 @@ public sealed record RankRequest
     /// <summary>Host memory; 0 for no claim.</summary>
     public long MemoryBytes { get; init; }
 
+    /// <summary>Whether nodes that can be taken away at short notice will do.</summary>
+    public bool AllowsSpot { get; init; }
+
+    /// <summary>Node group that the node must belong to; empty for any.</summary>
+    public string NodeGroup { get; init; } = "";
+
+    /// <summary>The gang whose own cluster the node must belong to; empty for the shared cluster.</summary>
+    public string Cluster { get; init; } = "";
+
     /// <summary>Thousandths of devices in all.</summary>
     public int TotalMilli => Devices * DeviceMilli;
 

@@ -51,7 +51,7 @@ internal sealed class JobSubmission(IDbContextFactory<SchedulerDbContext> factor
         User = user,
         Kind = WorkloadKind.Command,
         Workload = CommandJobReader.ToJson(job).ToJsonString(),
-        Shape = GangShape.Of(job),
+        Shape = Named(GangShape.Of(job), id),
         Queue = job.Queue,
         Priority = job.Priority,
         ExpectedRuntime = job.Resources.ExpectedRuntimeSeconds is { } seconds ? TimeSpan.FromSeconds(seconds) : null,
@@ -137,7 +137,7 @@ internal sealed class JobSubmission(IDbContextFactory<SchedulerDbContext> factor
         User = user,
         Kind = WorkloadKind.Training,
         Workload = JobSpecWriter.ToJson(job.Workload).ToJsonString(),
-        Shape = job.Shape,
+        Shape = Named(job.Shape, id),
         Queue = job.Written.Queue,
         Priority = job.Written.Priority,
         ExpectedRuntime = job.Written.Resources.ExpectedRuntimeSeconds is { } seconds ? TimeSpan.FromSeconds(seconds) : null,
@@ -148,6 +148,9 @@ internal sealed class JobSubmission(IDbContextFactory<SchedulerDbContext> factor
         StageReason = "Waits for devices.",
         TraceParent = traceParent,
     };
+
+    /// <summary>A cluster of a gang's own goes by the gang's name.</summary>
+    private static GangShape Named(GangShape shape, string id) => shape.Cluster is null ? shape : shape with { Cluster = $"jobs/{id}" };
 
     private async Task<string?> FindModelAsync(string project, string name, CancellationToken cancellationToken)
     {

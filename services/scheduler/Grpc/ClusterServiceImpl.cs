@@ -36,8 +36,22 @@ internal sealed class ClusterServiceImpl(ControlLoop loop, IDbContextFactory<Sch
         return loop.RunAsync(control => MessageOf(Require(control, name), control.Plane), context.CancellationToken);
     }
 
-    public override Task<Node> DrainNode(DrainNodeRequest request, ServerCallContext context) => SetAsync(
-        request.Name, (plane, node, now) => request.KeepGangs ? plane.SetCordoned(node, true) : plane.SetDraining(node, true, now), context.CancellationToken);
+    public override Task<Node> DrainNode(DrainNodeRequest request, ServerCallContext context)
+    {
+        TimeSpan? within = request.Within?.ToTimeSpan();
+        if (within < TimeSpan.Zero)
+        {
+            throw new InvalidRequestException("within", $"Expected 0 or more, found {within}.");
+        }
+
+        if (within is not null && request.KeepGangs)
+        {
+            throw new InvalidRequestException("within", "A node that is cordoned keeps its gangs; drain it, or leave within out.");
+        }
+
+        return SetAsync(
+            request.Name, (plane, node, now) => request.KeepGangs ? plane.SetCordoned(node, true) : plane.SetDraining(node, true, now, now + within), context.CancellationToken);
+    }
 
     public override Task<Node> UndrainNode(UndrainNodeRequest request, ServerCallContext context) => SetAsync(
         request.Name, (plane, node, now) => plane.SetCordoned(node, false) && plane.SetDraining(node, false, now), context.CancellationToken);
@@ -99,6 +113,10 @@ internal sealed class ClusterServiceImpl(ControlLoop loop, IDbContextFactory<Sch
             LeaseExpireTime = Timestamp.FromDateTimeOffset(node.LeaseUntil),
             AgentVersion = node.Inventory.AgentVersion,
         };
+        message.Group = node.Inventory.Group;
+        message.Spot = node.Inventory.Spot;
+        message.Cluster = node.Inventory.Cluster;
+        message.LeaveTime = node.LeavesAt is { } leaves ? Timestamp.FromDateTimeOffset(leaves) : null;
         message.Topology.Add(node.Inventory.Topology.ToDictionary());
         foreach (var device in node.Inventory.Devices)
         {

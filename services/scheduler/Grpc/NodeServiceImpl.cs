@@ -44,6 +44,11 @@ internal sealed class NodeServiceImpl(ControlLoop loop, ModelRegistry registry) 
                 }
 
                 var renewal = control.Plane.Renew(request.Node, request.Incarnation, request.AgentAddress, inventory, reports, control.Now);
+                if (request.LeavesIn is { } left && !renewal.InventoryNeeded)
+                {
+                    control.Plane.SetDraining(request.Node, true, control.Now, control.Now + left.ToTimeSpan());
+                }
+
                 return new RenewLeaseResponse
                 {
                     Epoch = control.Epoch,

@@ -28,6 +28,30 @@ public sealed class AgentOptions : IValidatedOptions
     /// <summary>Labels such as <c>block</c>, <c>rack</c> and <c>zone</c>.</summary>
     public Dictionary<string, string> Topology { get; set; } = [];
 
+    /// <summary>Node group that this node belongs to; empty for none.</summary>
+    public string Group { get; set; } = "";
+
+    /// <summary>Whether this node can be taken away at short notice: only jobs that allow it run here.</summary>
+    public bool Spot { get; set; }
+
+    /// <summary>The gang whose own cluster this node belongs to; empty for the shared cluster. Set by what creates nodes for a job.</summary>
+    public string Cluster { get; set; } = "";
+
+    /// <summary>
+    /// File that appears when the node is about to be taken away: seconds that are left, a time, JSON with such a
+    /// <c>time</c>, or nothing for <see cref="NoticeSeconds"/>. Empty for none.
+    /// </summary>
+    public string NoticeFile { get; set; } = "";
+
+    /// <summary>
+    /// Address that is asked every two seconds whether the node is about to be taken away: 200 with what
+    /// <see cref="NoticeFile"/> may hold, or 404. Empty for none.
+    /// </summary>
+    public string NoticeUrl { get; set; } = "";
+
+    /// <summary>Time that is left after a notice that does not say it.</summary>
+    public double NoticeSeconds { get; set; } = 120;
+
     /// <summary>Directory of the agent's own: epoch, socket, launch files, process records. Not shared with another agent.</summary>
     public string DataDirectory { get; set; } = "";
 
@@ -86,6 +110,16 @@ public sealed class AgentOptions : IValidatedOptions
             yield return new Violation("DataDirectory", $"Expected an absolute path, found '{DataDirectory}'.");
         }
 
+        if (NoticeUrl.Length > 0 && (!Uri.TryCreate(NoticeUrl, UriKind.Absolute, out Uri? notice) || notice.Scheme is not ("http" or "https")))
+        {
+            yield return new Violation("NoticeUrl", $"Expected http://host/path, found '{NoticeUrl}'.");
+        }
+
+        if (NoticeFile.Length > 0 && !Path.IsPathRooted(NoticeFile))
+        {
+            yield return new Violation("NoticeFile", $"Expected an absolute path, found '{NoticeFile}'.");
+        }
+
         if (Listen.Length > 0 && !ListenAddress.TryParse(Listen, out _))
         {
             yield return new Violation("Listen", $"Expected host:port, found '{Listen}'.");
@@ -104,7 +138,7 @@ public sealed class AgentOptions : IValidatedOptions
         foreach ((string name, double value) in new[]
         {
             ("MemoryBytes", (double)MemoryBytes + 1), ("ComputeThreads", ComputeThreads),
-            ("RendezvousSeconds", RendezvousSeconds), ("HangSeconds", HangSeconds),
+            ("RendezvousSeconds", RendezvousSeconds), ("HangSeconds", HangSeconds), ("NoticeSeconds", NoticeSeconds),
         })
         {
             if (value <= 0)

@@ -56,6 +56,7 @@ internal static class AgentServices
         services.AddSingleton<ProcessStarter>();
         services.AddSingleton<Preflight>();
         services.AddSingleton<SchedulerLink>();
+        services.AddSingleton<NoticeWatch>();
         services.AddSingleton<LeaseLoop>();
         services.AddSingleton<ReportSender>();
         services.AddSingleton<ProgressPublisher>();
@@ -75,6 +76,11 @@ internal static class AgentServices
                 : [.. Enumerable.Range(0, options.Devices).Select(i => new DeviceInfo(i, options.DeviceKind, memory / options.Devices))],
             memory,
             options.Topology,
-            Assembly.GetExecutingAssembly().GetName().Version?.ToString(3) ?? "0");
+            Assembly.GetExecutingAssembly().GetName().Version?.ToString(3) ?? "0")
+        {
+            Group = options.Group,
+            Spot = options.Spot,
+            Cluster = options.Cluster,
+        };
     }
 }

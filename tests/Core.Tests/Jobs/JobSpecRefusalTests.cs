@@ -107,7 +107,6 @@ public sealed class JobSpecRefusalTests
     }
 
     [Theory]
-    [InlineData("resources.spot", "\"allowed\"")]
     [InlineData("output.deploy.scaling_config.device", "\"cuda\"")]
     public void Says_that_a_feature_is_not_available_yet(string field, string value)
     {
@@ -115,6 +114,20 @@ public sealed class JobSpecRefusalTests
 
         Assert.Equal(field, violation.Field);
         Assert.Contains("not available yet", violation.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Reads_which_nodes_a_job_may_run_on()
+    {
+        var plain = JobInputs.Accepted(JobInputs.With()).Resources;
+        Assert.False(plain.AllowsSpot || plain.Ephemeral);
+        Assert.Null(plain.NodeGroup);
+
+        var own = JobInputs.Accepted(JobInputs.With(
+            ("resources.spot", "\"allowed\""), ("resources.node_group", "\"burst\""), ("resources.cluster", "\"ephemeral\""))).Resources;
+        Assert.True(own.AllowsSpot && own.Ephemeral);
+        Assert.Equal("burst", own.NodeGroup);
+        Assert.Equal("resources.cluster", JobInputs.RefusedOnce(JobInputs.With(("resources.cluster", "\"mine\""))).Field);
     }
 
     [Fact]

@@ -110,6 +110,9 @@ public sealed class JobSpecRoundTripTests
                 DeviceMemoryBytes = extras ? memory : null,
                 MemoryBytes = extras ? null : memory,
                 Elastic = batches % 3 == 0 ? null : new ElasticSpec(1, extras ? data + 1 : null),
+                AllowsSpot = extras,
+                NodeGroup = extras ? name : null,
+                Ephemeral = !extras,
             },
             Output = extras
                 ? new OutputSpec { RegisterAs = deployment.Model, Deploy = deployment }

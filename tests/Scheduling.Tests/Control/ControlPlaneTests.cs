@@ -127,6 +127,28 @@ public sealed class ControlPlaneTests
     }
 
     [Fact]
+    public void Gives_gangs_the_time_that_a_node_has_left_to_save_and_leave()
+    {
+        plane.Renew("n0", "a", "", Given.Inventory("n0", 4) with { Spot = true }, [], now);
+        plane.Submit(Given.Gang("jobs/a", Given.Shape() with { AllowsSpot = true }));
+        plane.Settle(now);
+        plane.Report(Given.Report(plane.Find("jobs/a")!, "n0", MemberPhase.Prepared), now);
+        plane.Report(Given.Report(plane.Find("jobs/a")!, "n0", MemberPhase.Running), now);
+        Renew("n1");
+        plane.SetDraining("n0", true, now, now.AddSeconds(30));
+
+        var stop = Assert.Single(plane.AssignmentsOf("n0", "a")!.Value.Assignments);
+        Assert.Equal((GangPhase.Stop, 30 - options.Gangs.StopGrace.TotalSeconds), (stop.Phase, stop.StopGraceSeconds));
+        plane.Report(Given.Report(plane.Find("jobs/a")!, "n0", MemberPhase.Released), now);
+        plane.Settle(now);
+        Assert.Equal(("n1", 0), (plane.Find("jobs/a")?.Attempt?.Members[0].Node, plane.Find("jobs/a")?.Restarts));
+
+        // A machine that starts its agent anew has been spared.
+        plane.Renew("n0", "b", "", Given.Inventory("n0", 4) with { Spot = true }, [], now);
+        Assert.All(plane.Nodes, node => Assert.False(node.Draining || node.LeavesAt is not null));
+    }
+
+    [Fact]
     public void Continues_from_what_was_committed()
     {
         Renew("n0");

@@ -42,6 +42,9 @@ internal sealed class SchedulerPeer : IAsyncDisposable
 
     public string LastIncarnation { get; private set; } = "";
 
+    /// <summary>What the agent said last of the time that its machine has left.</summary>
+    public TimeSpan? LeavesIn { get; private set; }
+
     public static async Task<SchedulerPeer> StartAsync()
     {
         var peer = new SchedulerPeer();
@@ -99,6 +102,7 @@ internal sealed class SchedulerPeer : IAsyncDisposable
             Answer();
             peer.Renewals++;
             peer.LastIncarnation = request.Incarnation;
+            peer.LeavesIn = request.LeavesIn?.ToTimeSpan();
             foreach (string report in request.Reports)
             {
                 peer._reports.Enqueue(GangJson.Read<GangMemberReport>(report));

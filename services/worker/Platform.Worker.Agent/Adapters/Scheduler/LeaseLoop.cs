@@ -1,4 +1,5 @@
 using System.Threading.Channels;
+using Google.Protobuf.WellKnownTypes;
 using Grpc.Core;
 using Microsoft.Extensions.Logging;
 using Platform.Core.Cluster;
@@ -11,7 +12,7 @@ namespace Platform.Worker.Agent.Adapters.Scheduler;
 /// <summary>Renews the lease at a third of its length and pulls assignments when the machine asks for it.</summary>
 internal sealed partial class LeaseLoop(
     SchedulerLink scheduler, AgentEvents events, AgentStateHolder holder, NodeInventory inventory, MonotonicClock clock,
-    AgentAddress address, ILogger<LeaseLoop> logger)
+    AgentAddress address, NoticeWatch notice, ILogger<LeaseLoop> logger)
 {
     private static readonly TimeSpan RetryDelay = TimeSpan.FromMilliseconds(500);
     private static readonly TimeSpan FirstTimeout = TimeSpan.FromSeconds(5);
@@ -27,7 +28,7 @@ internal sealed partial class LeaseLoop(
     public void RequestPull() => _pulls.Writer.TryWrite(true);
 
     public Task RunAsync(CancellationToken cancellationToken) =>
-        Task.WhenAll(RenewForeverAsync(cancellationToken), PullForeverAsync(cancellationToken));
+        Task.WhenAll(RenewForeverAsync(cancellationToken), PullForeverAsync(cancellationToken), notice.RunAsync(cancellationToken));
 
     /// <summary>Renews once. The last renewal of an agent that shuts down tells the scheduler that everything is released.</summary>
     public async Task<bool> RenewAsync(CancellationToken cancellationToken)
@@ -42,6 +43,7 @@ internal sealed partial class LeaseLoop(
             Inventory = _inventoryNeeded ? GangJson.Write(inventory) : "",
             AgentAddress = address.Value,
             Reports = { AgentMachine.Reports(state).Select(GangJson.Write) },
+            LeavesIn = notice.Left is { } left ? Duration.FromTimeSpan(left) : null,
         };
         DateTimeOffset sentAt = clock.Now;
         try
@@ -88,7 +90,7 @@ internal sealed partial class LeaseLoop(
             }
 
             TimeSpan pause = renewed && !_inventoryNeeded ? _lease / 3 : RetryDelay;
-            await Task.Delay(pause, cancellationToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            await notice.WaitAsync(pause, cancellationToken);
         }
     }
 
