@@ -22,6 +22,7 @@ public sealed class SchemaTests
                 """
                 DROP TABLE queues;
                 DROP TABLE queue_history;
+                DROP TABLE capacity;
                 ALTER TABLE attempts DROP COLUMN "Resource";
                 ALTER TABLE attempts DROP COLUMN "Queue";
                 ALTER TABLE attempts DROP COLUMN "User";

@@ -30,9 +30,15 @@ public sealed record ControlChanges(
     /// <summary>What queues used lately; null when what is stored is new enough.</summary>
     public QueueHistory? History { get; init; }
 
+    /// <summary>Nodes asked of providers, as they are now; null when that has not changed.</summary>
+    public Capacity.CapacityState? Capacity { get; init; }
+
+    /// <summary>Nodes that are gone.</summary>
+    public IReadOnlyList<string> ForgottenNodes { get; init; } = [];
+
     /// <summary>Whether there is nothing to commit.</summary>
     public bool IsEmpty => Gangs.Count + Nodes.Count + Deployments.Count + DeletedDeployments.Count
-        + Replicas.Count + ForgottenReplicas.Count + EndedAttempts.Count + Queues.Count == 0 && History is null;
+        + Replicas.Count + ForgottenReplicas.Count + EndedAttempts.Count + Queues.Count + ForgottenNodes.Count == 0 && Capacity is null && History is null;
 }
 
 /// <summary>What the control plane starts from: what was last committed.</summary>
@@ -44,6 +50,9 @@ public sealed record ControlRecord(
     IReadOnlyList<GangState> Gangs, IReadOnlyList<NodeState> Nodes, IReadOnlyList<DeploymentState> Deployments,
     IReadOnlyList<(string Id, string Deployment, int Revision)> Replicas)
 {
+    /// <summary>Nodes asked of providers.</summary>
+    public Capacity.CapacityState Capacity { get; init; } = Platform.Scheduling.Capacity.CapacityState.Empty;
+
     /// <summary>Queues that were set up.</summary>
     public IReadOnlyList<QueueSpec> Queues { get; init; } = [];
 

@@ -24,6 +24,9 @@ public sealed record ControlOptions
     /// <summary>Settings of the cycle.</summary>
     public CycleOptions Cycle { get; init; } = new();
 
+    /// <summary>Node groups.</summary>
+    public Capacity.CapacityOptions Capacity { get; init; } = new();
+
     /// <summary>Limits of gangs.</summary>
     public GangTimeouts Gangs { get; init; } = new();
 }

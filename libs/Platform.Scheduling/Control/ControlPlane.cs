@@ -57,6 +57,7 @@ public sealed partial class ControlPlane
             nodes[node.Node] = node.Lost ? node with { LeaseUntil = now } : node with { LeaseUntil = now + options.Lease };
         }
 
+        capacity = record.Capacity;
         foreach (var deployment in record.Deployments)
         {
             deployments[deployment.Key] = deployment;
@@ -179,6 +180,7 @@ public sealed partial class ControlPlane
 
         cycleNeeded = false;
         RunCycle(now);
+        RunCapacity(now);
     }
 
     /// <summary>What the cluster has and what of it no live attempt holds.</summary>
@@ -215,7 +217,7 @@ public sealed partial class ControlPlane
     {
         var taken = new ControlChanges(
             [.. changes.Gangs.Where(gangs.ContainsKey).Select(gang => gangs[gang])],
-            [.. changes.Nodes.Select(node => nodes[node])],
+            [.. changes.Nodes.Where(nodes.ContainsKey).Select(node => nodes[node])],
             [.. changes.Deployments.Where(deployments.ContainsKey).Select(key => deployments[key])],
             [.. changes.DeletedDeployments],
             [.. changes.Replicas.Where(id => replicas.ContainsKey(id)).Select(id => new ReplicaState(id, replicas[id].Deployment, replicas[id].Revision, gangs[GangOf(id)]))],
@@ -225,6 +227,8 @@ public sealed partial class ControlPlane
                 ? GangCoordinator.Assignments(gang, epoch, options.Gangs).Where(assignment => told.Contains(assignment.Node)) : [])])
         {
             Queues = [.. changes.Queues.Select(name => queues[name])],
+            Capacity = changes.Capacity ? capacity : null,
+            ForgottenNodes = [.. changes.ForgottenNodes.Where(node => !nodes.ContainsKey(node))],
             History = changes.History ? history : null,
         };
         changes.Clear();
@@ -295,6 +299,10 @@ public sealed partial class ControlPlane
 
         public bool History { get; set; }
 
+        public bool Capacity { get; set; }
+
+        public SortedSet<string> ForgottenNodes { get; } = new(StringComparer.Ordinal);
+
         public void Clear()
         {
             Gangs.Clear();
@@ -307,6 +315,8 @@ public sealed partial class ControlPlane
             EndedAttempts.Clear();
             Commands.Clear();
             History = false;
+            Capacity = false;
+            ForgottenNodes.Clear();
         }
     }
 }

@@ -27,6 +27,9 @@ public enum PendingCode
     /// <summary>It waits before it is tried again.</summary>
     Backoff,
 
+    /// <summary>What a provider of nodes does about it, or why it does nothing.</summary>
+    Provider,
+
     /// <summary>Devices are set aside: for it, once others have left them, or for a gang that goes first.</summary>
     Reservation,
 }

@@ -20,6 +20,14 @@ internal sealed class LeaderRow
     public long ExpiresUnixMs { get; set; }
 }
 
+/// <summary>Nodes asked of providers, as JSON; one row.</summary>
+internal sealed class CapacityRow
+{
+    public int Id { get; set; }
+
+    public required string State { get; set; }
+}
+
 /// <summary>A gang: its state as JSON, and what is asked for in queries.</summary>
 internal sealed class GangRow
 {

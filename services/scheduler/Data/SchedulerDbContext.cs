@@ -33,6 +33,8 @@ internal sealed class SchedulerDbContext(DbContextOptions<SchedulerDbContext> op
 
     public DbSet<QueueHistoryRow> QueueHistory => Set<QueueHistoryRow>();
 
+    public DbSet<CapacityRow> Capacity => Set<CapacityRow>();
+
     public DbSet<ReplicaRow> Replicas => Set<ReplicaRow>();
 
     public DbSet<RequestRow> Requests => Set<RequestRow>();
@@ -76,6 +78,7 @@ internal sealed class SchedulerDbContext(DbContextOptions<SchedulerDbContext> op
         modelBuilder.Entity<DeploymentRow>(row => { row.ToTable("deployments"); row.HasKey(r => new { r.Project, r.Id }); });
         modelBuilder.Entity<QueueRow>(row => { row.ToTable("queues"); row.HasKey(r => r.Name); });
         modelBuilder.Entity<QueueHistoryRow>(row => { row.ToTable("queue_history"); row.HasKey(r => new { r.Queue, r.Kind }); });
+        modelBuilder.Entity<CapacityRow>(row => { row.ToTable("capacity"); row.HasKey(r => r.Id); row.Property(r => r.Id).ValueGeneratedNever(); });
         modelBuilder.Entity<ReplicaRow>(row => { row.ToTable("replicas"); row.HasKey(r => r.Id); });
         modelBuilder.Entity<RequestRow>(row => { row.ToTable("requests"); row.HasKey(r => new { r.Scope, r.RequestId }); });
         modelBuilder.Entity<OperationRow>(row =>

@@ -11,7 +11,7 @@ namespace Platform.Scheduler.Data;
 internal static class SchemaSetup
 {
     /// <summary>Version that this program reads and writes.</summary>
-    public const int Version = 4;
+    public const int Version = 5;
 
     private const int Tries = 10;
 
@@ -41,6 +41,11 @@ internal static class SchemaSetup
             ALTER TABLE attempts ADD COLUMN "PricePerHour" DOUBLE PRECISION NULL;
             ALTER TABLE jobs ADD COLUMN "User" TEXT NULL;
             CREATE TABLE queue_history ("Queue" TEXT NOT NULL, "Kind" TEXT NOT NULL, "Average" DOUBLE PRECISION NOT NULL, "AtUnixMs" BIGINT NOT NULL, PRIMARY KEY ("Queue", "Kind"));
+            """,
+
+        // Nodes asked of providers.
+        [5] = """
+            CREATE TABLE capacity ("Id" INTEGER NOT NULL PRIMARY KEY, "State" TEXT NOT NULL);
             """,
     };
 

@@ -1,5 +1,6 @@
 using Microsoft.EntityFrameworkCore;
 using Platform.Core.Gangs;
+using Platform.Scheduling.Capacity;
 using Platform.Scheduling.Control;
 using Platform.Scheduling.Deployments;
 using Platform.Scheduling.Gangs;
@@ -36,12 +37,14 @@ internal sealed class StateStore
         deployments.UnionWith(deploymentRows.Select(row => $"{row.Project}/{row.Id}"));
         var replicas = await db.Replicas.AsNoTracking().ToListAsync(cancellationToken);
         var queueRows = await db.Queues.AsNoTracking().ToListAsync(cancellationToken);
+        var capacity = await db.Capacity.AsNoTracking().SingleOrDefaultAsync(cancellationToken);
         return new ControlRecord(
             [.. live.Select(row => GangJson.Read<GangState>(row.State))],
             [.. nodeRows.Select(row => GangJson.Read<NodeState>(row.State))],
             [.. deploymentRows.Select(row => GangJson.Read<DeploymentState>(row.State))],
             [.. replicas.Select(row => (row.Id, row.Deployment, row.Revision))])
         {
+            Capacity = capacity is null ? CapacityState.Empty : GangJson.Read<CapacityState>(capacity.State),
             Queues = [.. queueRows.Select(row => GangJson.Read<QueueSpec>(row.State))],
             History = await UsageAccounts.HistoryAsync(db, cancellationToken),
             Spent = await UsageAccounts.SpentAsync(db, now, cancellationToken),
@@ -65,6 +68,16 @@ internal sealed class StateStore
         foreach (var node in changes.Nodes)
         {
             rows.Add(Sql.PutNode, node.Node, GangJson.Write(node), node.LeaseUntil.ToUnixTimeMilliseconds());
+        }
+
+        foreach (string node in changes.ForgottenNodes)
+        {
+            rows.Add(Sql.DeleteNode, node);
+        }
+
+        if (changes.Capacity is { } capacity)
+        {
+            rows.Add(Sql.PutCapacity, GangJson.Write(capacity));
         }
 
         foreach (var deployment in changes.Deployments)
@@ -212,6 +225,11 @@ internal sealed class StateStore
             """;
 
         public const string DeleteDeployment = """DELETE FROM deployments WHERE "Project" = $1 AND "Id" = $2""";
+
+        public const string DeleteNode = """DELETE FROM nodes WHERE "Node" = $1""";
+
+        public const string PutCapacity =
+            """INSERT INTO capacity ("Id", "State") VALUES (1, $1) ON CONFLICT ("Id") DO UPDATE SET "State" = excluded."State" """;
 
         public const string PutQueue =
             """INSERT INTO queues ("Name", "State") VALUES ($1, $2) ON CONFLICT ("Name") DO UPDATE SET "State" = excluded."State" """;
