@@ -52,6 +52,18 @@ internal sealed class EngineUnderTest : IDisposable
         return tokens;
     }
 
+    /// <summary>The logits after a prompt.</summary>
+    public async Task<float[]> LogitsAsync(int[] prompt)
+    {
+        await foreach (var update in (await SubmitAsync(prompt, 1, wantsLogits: true)).Updates.ReadAllAsync())
+        {
+            if (update.Logits is { } logits)
+                return logits;
+        }
+
+        throw new InvalidOperationException("A request ended without its logits.");
+    }
+
     /// <summary>When the tokens of one stream came.</summary>
     public async Task<double[]> TimesAsync(int[] prompt, int count)
     {
@@ -95,11 +107,12 @@ internal sealed class EngineUnderTest : IDisposable
 
     public void Dispose() => _engine.Dispose();
 
-    private async Task<ActiveRequest> SubmitAsync(int[] prompt, int count) => await _engine.SubmitAsync(new GenerationRequest
+    private async Task<ActiveRequest> SubmitAsync(int[] prompt, int count, bool wantsLogits = false) => await _engine.SubmitAsync(new GenerationRequest
     {
         Tenant = "bench",
         Prompt = prompt,
         Sampling = new SamplingSettings { Temperature = 0 },
+        WantsLogits = wantsLogits,
         Stop = new StopConditions(new HashSet<int>(), count, []),
     }) switch
     {

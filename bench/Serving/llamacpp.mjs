@@ -10,7 +10,8 @@ const llama = await getLlama({
     gpu: false, build: "never", skipDownload: true, progressLogs: false, logLevel: "error", maxThreads: Number(threads)
 });
 const model = await llama.loadModel({modelPath});
-const cache = precision === "fp32" ? {experimentalKvCacheKeyType: "F32", experimentalKvCacheValueType: "F32"} : {};
+// Attention in fp32 as well: the fused kernel may round on its way.
+const cache = precision === "fp32" ? {experimentalKvCacheKeyType: "F32", experimentalKvCacheValueType: "F32", flashAttention: false} : {};
 const context = await model.createContext({
     sequences: 16, contextSize: Number(contextSize), batchSize: 512, threads: Number(threads), ...cache
 });

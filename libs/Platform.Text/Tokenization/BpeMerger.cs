@@ -6,25 +6,20 @@ namespace Platform.Text.Tokenization;
 /// </summary>
 internal sealed class BpeMerger
 {
-    private readonly int[] _byteIds;
     private readonly Dictionary<(int Left, int Right), (int Rank, int Merged)> _merges;
 
-    /// <param name="byteIds">Token id of each byte.</param>
     /// <param name="merges">Rank and result of each pair of ids.</param>
-    internal BpeMerger(int[] byteIds, Dictionary<(int Left, int Right), (int Rank, int Merged)> merges)
-    {
-        _byteIds = byteIds;
-        _merges = merges;
-    }
+    internal BpeMerger(Dictionary<(int Left, int Right), (int Rank, int Merged)> merges) => _merges = merges;
 
-    internal void Encode(ReadOnlySpan<byte> word, List<int> destination)
+    /// <summary>Merges.</summary>
+    /// <param name="ids">The word's symbols; overwritten.</param>
+    /// <param name="destination">Takes what they become.</param>
+    internal void Merge(int[] ids, List<int> destination)
     {
-        var ids = new int[word.Length];
-        var next = new int[word.Length];
-        var previous = new int[word.Length];
-        for (var i = 0; i < word.Length; i++)
+        var next = new int[ids.Length];
+        var previous = new int[ids.Length];
+        for (var i = 0; i < ids.Length; i++)
         {
-            ids[i] = _byteIds[word[i]];
             next[i] = i + 1;
             previous[i] = i - 1;
         }

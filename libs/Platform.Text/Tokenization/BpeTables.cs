@@ -9,7 +9,14 @@ internal static class BpeTables
     internal const int MaxId = 4_000_000;
 
     /// <summary>The bytes of each token by id; empty where there is no token.</summary>
-    internal static byte[][] TokenBytes(ByteLevelBpeModel model)
+    internal static byte[][] TokenBytes(ByteLevelBpeModel model) =>
+        // A token that is no string of stand-ins is an added one that also stands in the vocabulary.
+        TokenBytes(model, token => ByteAlphabet.ToBytes(token) ?? Encoding.UTF8.GetBytes(token));
+
+    /// <summary>The bytes of each token by id; empty where there is no token.</summary>
+    /// <param name="model">The model.</param>
+    /// <param name="spelled">Bytes of a token of the vocabulary.</param>
+    internal static byte[][] TokenBytes(BpeModel model, Func<string, byte[]> spelled)
     {
         if (model.VocabularySize > MaxId)
         {
@@ -21,8 +28,7 @@ internal static class BpeTables
         foreach (var (token, id) in model.Vocabulary)
         {
             Claim(names, id, token);
-            // A token that is no string of stand-ins is an added one that also stands in the vocabulary.
-            bytes[id] = ByteAlphabet.ToBytes(token) ?? Encoding.UTF8.GetBytes(token);
+            bytes[id] = spelled(token);
         }
         foreach (var token in model.AddedTokens)
         {
@@ -33,21 +39,21 @@ internal static class BpeTables
     }
 
     /// <summary>Id of each byte's token.</summary>
-    internal static int[] ByteIds(ByteLevelBpeModel model)
+    internal static int[] ByteIds(BpeModel model)
     {
         var ids = new int[256];
         for (var value = 0; value < 256; value++)
         {
-            var token = ByteAlphabet.CharOf((byte)value).ToString();
+            var token = model is MetaspaceBpeModel ? MetaspaceBpeModel.ByteToken((byte)value) : ByteAlphabet.CharOf((byte)value).ToString();
             ids[value] = model.Vocabulary.TryGetValue(token, out var id)
                 ? id
-                : throw new ArgumentException($"The vocabulary lacks '{token}', the token of byte 0x{value:X2}; a byte-level vocabulary has all 256.", nameof(model));
+                : throw new ArgumentException($"The vocabulary lacks '{token}', the token of byte 0x{value:X2}; it needs all 256.", nameof(model));
         }
         return ids;
     }
 
     /// <summary>Rank and result of each pair of ids.</summary>
-    internal static Dictionary<(int Left, int Right), (int Rank, int Merged)> MergeRanks(ByteLevelBpeModel model)
+    internal static Dictionary<(int Left, int Right), (int Rank, int Merged)> MergeRanks(BpeModel model)
     {
         var ranks = new Dictionary<(int, int), (int, int)>(model.Merges.Count);
         for (var rank = 0; rank < model.Merges.Count; rank++)
@@ -62,7 +68,7 @@ internal static class BpeTables
         return ranks;
     }
 
-    private static int Id(ByteLevelBpeModel model, string token, int rank) => model.Vocabulary.TryGetValue(token, out var id)
+    private static int Id(BpeModel model, string token, int rank) => model.Vocabulary.TryGetValue(token, out var id)
         ? id
         : throw new ArgumentException($"Merge {rank} needs the token '{token}', which the vocabulary lacks.", nameof(model));
 

@@ -20,36 +20,13 @@ public enum TextNormalization
 /// A byte-level BPE tokenizer as data: what a Hugging Face <c>tokenizer.json</c> of the GPT-2, Llama 3 and Qwen
 /// families says. Tokens are spelled with the stand-ins of <see cref="ByteAlphabet"/>.
 /// </summary>
-public sealed record ByteLevelBpeModel
+public sealed record ByteLevelBpeModel : BpeModel
 {
-    /// <summary>Id of each token; added tokens need not be among them.</summary>
-    public required IReadOnlyDictionary<string, int> Vocabulary { get; init; }
-
-    /// <summary>The merges, most frequent first.</summary>
-    public required IReadOnlyList<BpeMerge> Merges { get; init; }
-
-    /// <summary>Tokens matched as a whole.</summary>
-    public IReadOnlyList<AddedToken> AddedTokens { get; init; } = [];
-
     /// <summary>Patterns that cut text into words (see <see cref="WordSplitter"/>).</summary>
     public IReadOnlyList<string> Splits { get; init; } = [SplitPatterns.Llama3];
 
     /// <summary>What is done to a text first.</summary>
     public TextNormalization Normalization { get; init; }
-
-    /// <summary>Whether a word that is itself a token is taken as it is, without merging (<c>ignore_merges</c>).</summary>
-    public bool IgnoreMerges { get; init; }
-
-    /// <summary>Ids put before a text when special tokens are added.</summary>
-    public IReadOnlyList<int> PrefixIds { get; init; } = [];
-
-    /// <summary>Ids put after a text when special tokens are added.</summary>
-    public IReadOnlyList<int> SuffixIds { get; init; } = [];
-
-    /// <summary>One more than the highest id.</summary>
-    public int VocabularySize => 1 + Math.Max(
-        Vocabulary.Count == 0 ? -1 : Vocabulary.Values.Max(),
-        AddedTokens.Count == 0 ? -1 : AddedTokens.Max(token => token.Id));
 
     /// <summary>
     /// A tokenizer of the 256 bytes, without merges, followed by special tokens.
@@ -62,8 +39,3 @@ public sealed record ByteLevelBpeModel
         AddedTokens = [.. specialTokens.Select((content, i) => new AddedToken(256 + i, content, true))],
     };
 }
-
-/// <summary>Two tokens that become one.</summary>
-/// <param name="Left">The first.</param>
-/// <param name="Right">The second.</param>
-public readonly record struct BpeMerge(string Left, string Right);

@@ -21,14 +21,12 @@ public sealed class ByteLevelBpeTokenizer : ITextTokenizer
 
     private readonly BpeTokenizer _library;
     private readonly BpeMerger _longWords;
+    private readonly int[] _byteIds;
     private readonly WordSplitter _splitter;
     private readonly byte[][] _tokenBytes;
     private readonly HashSet<int> _specialIds;
     private readonly Dictionary<string, int> _wholeWords = new(StringComparer.Ordinal);
-    private readonly Dictionary<string, AddedToken> _added;
-    private readonly string[] _addedLongestFirst;
-    private readonly SearchValues<string>? _addedSearch;
-    private readonly SearchValues<string>? _ordinarySearch;
+    private readonly AddedTokenSearch _added;
     private readonly ConcurrentDictionary<string, int[]> _words = new(StringComparer.Ordinal);
     private readonly ConcurrentDictionary<string, int[]>.AlternateLookup<ReadOnlySpan<char>> _wordLookup;
     private int _wordCount;
@@ -46,15 +44,12 @@ public sealed class ByteLevelBpeTokenizer : ITextTokenizer
         EndOfSequenceId = endOfSequenceId;
         VocabularySize = model.VocabularySize;
         _splitter = new WordSplitter(model.Splits);
-        _added = model.AddedTokens.ToDictionary(token => token.Content, StringComparer.Ordinal);
-        _addedLongestFirst = [.. _added.Keys.OrderByDescending(content => content.Length)];
-        _addedSearch = _added.Count == 0 ? null : SearchValues.Create(_addedLongestFirst, StringComparison.Ordinal);
-        var ordinary = _added.Values.Where(token => !token.Special).Select(token => token.Content).ToArray();
-        _ordinarySearch = ordinary.Length == 0 ? null : SearchValues.Create(ordinary, StringComparison.Ordinal);
+        _added = new AddedTokenSearch(model.AddedTokens);
         SpecialTokens = model.AddedTokens.Where(token => token.Special).ToDictionary(token => token.Content, token => token.Id, StringComparer.Ordinal);
         _specialIds = [.. SpecialTokens.Values];
         _tokenBytes = BpeTables.TokenBytes(model);
-        _longWords = new BpeMerger(BpeTables.ByteIds(model), BpeTables.MergeRanks(model));
+        _byteIds = BpeTables.ByteIds(model);
+        _longWords = new BpeMerger(BpeTables.MergeRanks(model));
         if (model.IgnoreMerges)
         {
             _wholeWords = new Dictionary<string, int>(model.Vocabulary, StringComparer.Ordinal);
@@ -97,15 +92,13 @@ public sealed class ByteLevelBpeTokenizer : ITextTokenizer
         {
             destination.AddRange(Model.PrefixIds);
         }
-        var search = options.HasFlag(EncodeOptions.ParseSpecialTokens) ? _addedSearch : _ordinarySearch;
-        if (search is null)
+        while (_added.TryFind(text, options.HasFlag(EncodeOptions.ParseSpecialTokens), out var at, out var token))
         {
-            EncodeOrdinary(text, destination);
+            EncodeOrdinary(text[..at], destination);
+            destination.Add(token.Id);
+            text = text[(at + token.Content.Length)..];
         }
-        else
-        {
-            EncodeAround(text, search, options.HasFlag(EncodeOptions.ParseSpecialTokens), destination);
-        }
+        EncodeOrdinary(text, destination);
         if (options.HasFlag(EncodeOptions.AddSpecialTokens))
         {
             destination.AddRange(Model.SuffixIds);
@@ -131,31 +124,6 @@ public sealed class ByteLevelBpeTokenizer : ITextTokenizer
 
     /// <inheritdoc/>
     public bool IsSpecial(int id) => _specialIds.Contains(id);
-
-    /// <summary>Cuts at added tokens, the leftmost first and the longest of those that start there.</summary>
-    private void EncodeAround(ReadOnlySpan<char> text, SearchValues<string> search, bool parseSpecial, List<int> destination)
-    {
-        while (!text.IsEmpty)
-        {
-            var at = text.IndexOfAny(search);
-            if (at < 0)
-            {
-                EncodeOrdinary(text, destination);
-                return;
-            }
-            EncodeOrdinary(text[..at], destination);
-            text = text[at..];
-            foreach (var content in _addedLongestFirst)
-            {
-                if (text.StartsWith(content, StringComparison.Ordinal) && (parseSpecial || !_added[content].Special))
-                {
-                    destination.Add(_added[content].Id);
-                    text = text[content.Length..];
-                    break;
-                }
-            }
-        }
-    }
 
     private void EncodeOrdinary(ReadOnlySpan<char> text, List<int> destination)
     {
@@ -207,7 +175,7 @@ public sealed class ByteLevelBpeTokenizer : ITextTokenizer
         }
         else
         {
-            _longWords.Encode(Encoding.UTF8.GetBytes(word.ToString()), destination);
+            _longWords.Merge([.. Encoding.UTF8.GetBytes(word.ToString()).Select(value => _byteIds[value])], destination);
         }
     }
 }

@@ -2,8 +2,9 @@ namespace Platform.Text.Tokenization;
 
 /// <summary>A tokenizer with its configuration, as a Hugging Face model directory holds them.</summary>
 /// <param name="Tokenizer">The tokenizer.</param>
+/// <param name="Model">What it was made of.</param>
 /// <param name="Config">Its configuration; with nothing set where the directory has no <c>tokenizer_config.json</c>.</param>
-public sealed record TokenizerDirectory(ByteLevelBpeTokenizer Tokenizer, TokenizerConfig Config)
+public sealed record TokenizerDirectory(ITextTokenizer Tokenizer, BpeModel Model, TokenizerConfig Config)
 {
     private const string TemplateFileName = "chat_template.jinja";
 
@@ -18,7 +19,7 @@ public sealed record TokenizerDirectory(ByteLevelBpeTokenizer Tokenizer, Tokeniz
     /// <exception cref="IOException">A file cannot be read, or <c>tokenizer.json</c> is missing.</exception>
     public static TokenizerDirectory Open(string directory)
     {
-        var model = TokenizerJson.Read(Path.Combine(directory, TokenizerJson.FileName));
+        var model = TokenizerJson.ReadAny(Path.Combine(directory, TokenizerJson.FileName));
         var configPath = Path.Combine(directory, TokenizerConfig.FileName);
         var config = File.Exists(configPath) ? TokenizerConfig.Read(configPath) : new TokenizerConfig();
         var templatePath = Path.Combine(directory, TemplateFileName);
@@ -26,7 +27,7 @@ public sealed record TokenizerDirectory(ByteLevelBpeTokenizer Tokenizer, Tokeniz
         {
             config = config with { ChatTemplate = File.ReadAllText(templatePath) };
         }
-        return new TokenizerDirectory(Create(configPath, model, config), config);
+        return new TokenizerDirectory(Create(configPath, model, config), model, config);
     }
 
     /// <summary>
@@ -40,23 +41,30 @@ public sealed record TokenizerDirectory(ByteLevelBpeTokenizer Tokenizer, Tokeniz
     {
         var end = model.AddedTokens.FirstOrDefault(token => token.Content == "<|endoftext|>")?.Content;
         var config = new TokenizerConfig { EndOfSequenceToken = end, PaddingToken = end, ChatTemplate = chatTemplate, ModelMaxLength = modelMaxLength };
-        return new TokenizerDirectory(Create(TokenizerConfig.FileName, model, config), config);
+        return new TokenizerDirectory(Create(TokenizerConfig.FileName, model, config), model, config);
     }
 
     /// <summary>Writes both files into an existing directory, over files of the same names.</summary>
     /// <exception cref="IOException">They cannot be written.</exception>
     public void Save(string directory)
     {
-        File.WriteAllBytes(Path.Combine(directory, TokenizerJson.FileName), TokenizerJson.ToUtf8(Tokenizer.Model));
-        File.WriteAllBytes(Path.Combine(directory, TokenizerConfig.FileName), Config.ToUtf8(Tokenizer.Model.AddedTokens));
+        File.WriteAllBytes(Path.Combine(directory, TokenizerJson.FileName), TokenizerJson.ToUtf8(Model));
+        File.WriteAllBytes(Path.Combine(directory, TokenizerConfig.FileName), Config.ToUtf8(Model.AddedTokens));
     }
 
-    private static ByteLevelBpeTokenizer Create(string configName, ByteLevelBpeModel model, TokenizerConfig config) => new(
-        model,
-        IdOf(configName, "bos_token", model, config.BeginOfSequenceToken),
-        IdOf(configName, "eos_token", model, config.EndOfSequenceToken));
+    private static ITextTokenizer Create(string configName, BpeModel model, TokenizerConfig config)
+    {
+        var begin = IdOf(configName, "bos_token", model, config.BeginOfSequenceToken);
+        var end = IdOf(configName, "eos_token", model, config.EndOfSequenceToken);
+        return model switch
+        {
+            ByteLevelBpeModel bytes => new ByteLevelBpeTokenizer(bytes, begin, end),
+            MetaspaceBpeModel metaspace => new MetaspaceBpeTokenizer(metaspace, begin, end),
+            _ => throw new InvalidOperationException($"There is no tokenizer of {model.GetType().Name}."),
+        };
+    }
 
-    private static int? IdOf(string configName, string key, ByteLevelBpeModel model, string? content)
+    private static int? IdOf(string configName, string key, BpeModel model, string? content)
     {
         if (content is null)
         {

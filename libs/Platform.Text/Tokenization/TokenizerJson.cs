@@ -4,7 +4,7 @@ using System.Text.Json;
 namespace Platform.Text.Tokenization;
 
 /// <summary>
-/// Writes byte-level BPE models as a Hugging Face <c>tokenizer.json</c>, and reads them
+/// Writes BPE models as a Hugging Face <c>tokenizer.json</c>, and reads them
 /// (see <see cref="TokenizerJsonReader"/> for what is supported).
 /// </summary>
 public static class TokenizerJson
@@ -21,29 +21,38 @@ public static class TokenizerJson
         Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
     };
 
-    /// <summary>Reads a file.</summary>
+    /// <summary>Reads a file of any supported kind.</summary>
     /// <exception cref="TokenizerFormatException">It is damaged, or a kind of tokenizer that is not supported.</exception>
     /// <exception cref="IOException">It cannot be read.</exception>
-    public static ByteLevelBpeModel Read(string path)
+    public static BpeModel ReadAny(string path)
     {
         var length = new FileInfo(path).Length;
         if (length > MaxBytes)
         {
             throw new TokenizerFormatException(path, "", $"the file has {length} bytes; at most {MaxBytes} are allowed");
         }
-        return Parse(path, File.ReadAllBytes(path));
+        return ParseAny(path, File.ReadAllBytes(path));
     }
 
-    /// <summary>Reads a document.</summary>
+    /// <summary>Reads a document of any supported kind: with byte fallback one over characters, else one over bytes.</summary>
+    /// <param name="name">What to call it in messages.</param>
+    /// <param name="json">The document, UTF-8; a model over characters keeps it.</param>
+    /// <exception cref="TokenizerFormatException">It is damaged, or a kind of tokenizer that is not supported.</exception>
+    public static BpeModel ParseAny(string name, ReadOnlyMemory<byte> json) =>
+        Parse<BpeModel>(name, json, (reader, root) => TokenizerJsonReader.HasByteFallback(root) ? reader.ReadMetaspace(root, json) : reader.Read(root));
+
+    /// <summary>Reads a document of the byte-level kind.</summary>
     /// <param name="name">What to call it in messages.</param>
     /// <param name="json">The document, UTF-8.</param>
-    /// <exception cref="TokenizerFormatException">It is damaged, or a kind of tokenizer that is not supported.</exception>
-    public static ByteLevelBpeModel Parse(string name, ReadOnlyMemory<byte> json)
+    /// <exception cref="TokenizerFormatException">It is damaged, or another kind of tokenizer.</exception>
+    public static ByteLevelBpeModel Parse(string name, ReadOnlyMemory<byte> json) => Parse(name, json, (reader, root) => reader.Read(root));
+
+    private static T Parse<T>(string name, ReadOnlyMemory<byte> json, Func<TokenizerJsonReader, JsonElement, T> read)
     {
         try
         {
             using var document = JsonDocument.Parse(json, new JsonDocumentOptions { MaxDepth = 64 });
-            return new TokenizerJsonReader(name).Read(document.RootElement);
+            return read(new TokenizerJsonReader(name), document.RootElement);
         }
         catch (JsonException e)
         {
@@ -54,6 +63,14 @@ public static class TokenizerJson
             throw new TokenizerFormatException(name, "", $"a string is not valid text: {e.Message}", e);
         }
     }
+
+    /// <summary>The model as a document, UTF-8.</summary>
+    public static byte[] ToUtf8(BpeModel model) => model switch
+    {
+        ByteLevelBpeModel bytes => ToUtf8(bytes),
+        MetaspaceBpeModel metaspace => metaspace.Source.ToArray(),
+        _ => throw new ArgumentException($"There is no document for {model.GetType().Name}.", nameof(model)),
+    };
 
     /// <summary>The model as a document, UTF-8.</summary>
     public static byte[] ToUtf8(ByteLevelBpeModel model)

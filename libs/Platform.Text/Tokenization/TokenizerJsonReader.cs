@@ -5,10 +5,10 @@ namespace Platform.Text.Tokenization;
 /// <summary>
 /// Reads the parts of <c>tokenizer.json</c> that byte-level BPE families use: a BPE model; no normalizer or NFC; a
 /// ByteLevel pre-tokenizer, alone or after Split by regular expression; a ByteLevel or template post-processor; added
-/// tokens. Anything else would tokenize differently, so it is an error that names what was found.
+/// tokens. And those of BPE families over characters with byte fallback (see the other part). Anything else would tokenize differently, so it is an error that names what was found.
 /// </summary>
 /// <param name="file">What to call the document in messages.</param>
-internal sealed class TokenizerJsonReader(string file)
+internal sealed partial class TokenizerJsonReader(string file)
 {
     internal ByteLevelBpeModel Read(JsonElement root)
     {
@@ -59,15 +59,25 @@ internal sealed class TokenizerJsonReader(string file)
         }
         foreach (var key in (string[])["dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix"])
         {
-            if (model.TryGetProperty(key, out var value) && value.ValueKind != JsonValueKind.Null && !(value.ValueKind == JsonValueKind.String && value.ValueEquals("")))
-            {
-                throw Error($"model.{key}", $"found {value.GetRawText()}; only null is supported");
-            }
+            RequireNothing(model, key);
         }
         if (Flag(model, "byte_fallback", "model", false))
         {
             throw Error("model.byte_fallback", "found true; a vocabulary with byte fallback is not byte-level");
         }
+        return ReadEntries(model);
+    }
+
+    private void RequireNothing(JsonElement model, string key)
+    {
+        if (model.TryGetProperty(key, out var value) && value.ValueKind != JsonValueKind.Null && !(value.ValueKind == JsonValueKind.String && value.ValueEquals("")))
+        {
+            throw Error($"model.{key}", $"found {value.GetRawText()}; only null is supported");
+        }
+    }
+
+    private Dictionary<string, int> ReadEntries(JsonElement model)
+    {
         var vocabulary = new Dictionary<string, int>(StringComparer.Ordinal);
         foreach (var entry in Object(model, "vocab", "model").EnumerateObject())
         {

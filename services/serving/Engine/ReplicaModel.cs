@@ -86,7 +86,7 @@ internal sealed record ReplicaModel(
     }
 
     private static unsafe ReplicaModel Load<T>(
-        ReplicaSettings settings, HuggingFaceModelDirectory directory, ByteLevelBpeTokenizer tokenizer, WeightStorage storage, TensorPeers? peers)
+        ReplicaSettings settings, HuggingFaceModelDirectory directory, ITextTokenizer tokenizer, WeightStorage storage, TensorPeers? peers)
         where T : unmanaged, IElement<T>
     {
         var config = directory.Config.Model;

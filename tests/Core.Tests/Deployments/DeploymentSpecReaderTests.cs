@@ -88,6 +88,23 @@ public sealed class DeploymentSpecReaderTests
             violations);
     }
 
+    [Theory]
+    [InlineData("""{"tensor_parallel":2}""")]
+    [InlineData("""{"devices_per_replica":2}""")]
+    [InlineData("""{"devices_per_replica":2,"tensor_parallel":2}""")]
+    public void Each_device_of_a_replica_holds_one_share_of_the_model(string scaling)
+    {
+        var spec = DeploymentInputs.Accepted(JsonNode.Parse("""{"kind":"Deployment","model":"m","scaling_config":""" + scaling + "}"));
+
+        Assert.Equal((2, 2), (spec.Scaling.TensorParallel, spec.Scaling.DevicesPerReplica));
+    }
+
+    [Fact]
+    public void A_width_that_is_not_the_number_of_devices_is_refused() =>
+        Assert.Equal(
+            "scaling_config.tensor_parallel: 2 differs from devices_per_replica (4); each device of a replica holds one share of the model, so give one of them.",
+            Assert.Single(DeploymentInputs.Refused("""{"kind":"Deployment","model":"m","scaling_config":{"tensor_parallel":2,"devices_per_replica":4}}""")));
+
     [Fact]
     public void Says_where_a_job_belongs() =>
         Assert.Contains("train", Assert.Single(DeploymentInputs.Refused("""{"kind":"TrainingJob"}""")), StringComparison.Ordinal);

@@ -60,7 +60,12 @@ public sealed class LaunchedReplicaTests
     {
         using var root = new ArtifactRoot();
         await using var agent = await Agent.StartAsync(root.Path);
-        var spec = new DeploymentSpec { Model = "m", Engine = new EngineOptions { Dtype = "fp32" }, Scaling = new ScalingOptions { DevicesPerReplica = 2, TensorParallel = 2 } };
+        var spec = new DeploymentSpec
+        {
+            Model = "m",
+            Engine = new EngineOptions { Dtype = "fp32", Speculative = new SpeculativeOptions() },
+            Scaling = new ScalingOptions { DevicesPerReplica = 2, TensorParallel = 2 },
+        };
         var ranks = Enumerable.Range(0, 2).Select(rank => RunAsync(Launch(root, agent, spec, rank, 2))).ToArray();
         var ready = await agent.ReportAsync(report => report.ReplicaEndpoint.Length > 0);
         Assert.Equal(0, ready.Rank);
