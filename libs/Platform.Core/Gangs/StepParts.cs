@@ -1,3 +1,5 @@
+using Platform.Core.Jobs;
+
 namespace Platform.Core.Gangs;
 
 /// <summary>What a rank's time goes to.</summary>
@@ -78,6 +80,12 @@ public sealed record RunMeasurement
 
     /// <summary>FLOP/s of one device that the utilization is relative to.</summary>
     public double PeakFlops { get; init; }
+
+    /// <summary>Precision of those products; null in older records.</summary>
+    public Precision? Precision { get; init; }
+
+    /// <summary>FLOP/s that one rank reached while the others waited: more than <see cref="PeakFlops"/> where devices share processors. 0 in older records.</summary>
+    public double PeakFlopsAlone { get; init; }
 
     /// <summary>Where the time went, mean over ranks.</summary>
     public StepParts? Parts { get; init; }

@@ -20,6 +20,9 @@ public sealed record DeviceProfile(
 {
     private const long GiB = 1L << 30;
 
+    /// <summary>What a collective or a message takes whatever its size, with a processor for each rank.</summary>
+    public double CollectiveSeconds { get; init; }
+
     // Peaks, memory and links of the data sheets (SXM parts where there are any; NVLink and network per device and direction).
     // 0.6 of the peak: the best published training runs reach 0.49 to 0.5 of an H100 with their communication.
     private static readonly DeviceProfile[] Known =
@@ -31,8 +34,9 @@ public sealed record DeviceProfile(
         new("l40s", 48 * GiB, 362e12, 183e12, 0.86e12, 25e9, 12.5e9, 0.5, 512, 600, true),
         new("a10g", 24 * GiB, 70e12, 35e12, 0.6e12, 12e9, 6e9, 0.6, 256, 400, true),
 
-        // A virtual device: a quarter or less of a small machine. What ranks measure replaces its peak.
-        new("cpu", 2 * GiB, 50e9, 20e9, 5e9, 0.5e9, 0.3e9, 0.7, 48, 64, false),
+        // A virtual device: a quarter or less of a small machine. What ranks measure replaces its peak. Ranks that share
+        // processors wait in each collective for one another's turns.
+        new("cpu", 2 * GiB, 50e9, 20e9, 5e9, 0.5e9, 0.3e9, 0.8, 48, 64, false) { CollectiveSeconds = 1e-3 },
     ];
 
     /// <summary>Names of the known kinds.</summary>

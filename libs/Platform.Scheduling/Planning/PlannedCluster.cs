@@ -35,6 +35,9 @@ public sealed record PlannedCluster(ImmutableArray<int> DevicesOfNodes, long Mem
     public double Flops(Core.Jobs.Precision precision, int ranks) =>
         Math.Min(Profile.Flops(precision), SharedFlops / ranks ?? double.PositiveInfinity);
 
+    /// <summary>How many ranks share what one of them would have alone; 1 where each device is its own.</summary>
+    public double Crowding(Core.Jobs.Precision precision, int ranks) => Profile.Flops(precision) / Flops(precision, ranks);
+
     /// <summary>Equal nodes.</summary>
     public static PlannedCluster Of(int nodes, int devicesPerNode, long? memoryBytes, DeviceProfile profile, double? price) =>
         new([.. Enumerable.Repeat(devicesPerNode, nodes)], memoryBytes ?? profile.MemoryBytes, profile, price);

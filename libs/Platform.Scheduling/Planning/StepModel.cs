@@ -31,6 +31,8 @@ public sealed class StepModel(TrainingJobSpec job, ModelConfig model, PlannedClu
 
     private double Rate => cluster.Flops(job.Training.Precision, _layout.WorldSize);
 
+    private double Latency => cluster.Profile.CollectiveSeconds * cluster.Crowding(job.Training.Precision, _layout.WorldSize);
+
     /// <summary>Micro-batches per rank and step.</summary>
     public static int MicroBatches(TrainingJobSpec job)
     {
@@ -60,8 +62,9 @@ public sealed class StepModel(TrainingJobSpec job, ModelConfig model, PlannedClu
         double weights = Enumerable.Range(0, _layout.Pipeline).Max(_memory.Trained);
         var (reduceBytes, reduceSeconds) = Reduction(weights, microBatches, slowest.Compute);
         double optimizer = Optimizer(weights);
-        double communication = (slowest.Exposed * microBatches) + transfers.Seconds + reduceSeconds;
-        double seconds = busy + bubble + transfers.Seconds + reduceSeconds + optimizer;
+        double agreement = _layout.WorldSize > 1 ? Latency : 0;
+        double communication = (slowest.Exposed * microBatches) + transfers.Seconds + reduceSeconds + agreement;
+        double seconds = busy + bubble + transfers.Seconds + reduceSeconds + agreement + optimizer;
         double tokens = (double)job.Training.GlobalBatchSize * job.Data.SequenceLength;
         double achieved = tokens * FlopsPerToken(model, job.Data.SequenceLength) / (seconds * _layout.WorldSize);
         return new StepForecast(
@@ -92,7 +95,11 @@ public sealed class StepModel(TrainingJobSpec job, ModelConfig model, PlannedClu
         double rate = Rate * cluster.Profile.Efficiency * _tokens / (_tokens + cluster.Profile.HalfRateTokens) * narrow / (narrow + cluster.Profile.HalfRateWidth);
         double reductions = layers * (job.Training.ActivationCheckpointing == "full" ? 6 : 4);
         double bytes = reductions * 2 * _tokens * model.HiddenSize * _element * (_layout.Tensor - 1) / _layout.Tensor;
-        return (_tokens * ((3 * forward) - spared + again) / rate, bytes / Link(_layout.Tensor), bytes);
+
+        // The embedding's sum, and the loss's largest, sums and gradient.
+        double ends = (stage == 0 ? 1 : 0) + (stage == _layout.Pipeline - 1 ? 3 : 0);
+        double waits = _layout.Tensor > 1 ? (reductions + ends) * Latency : 0;
+        return (_tokens * ((3 * forward) - spared + again) / rate, (bytes / Link(_layout.Tensor)) + waits, bytes);
     }
 
     private (double Bytes, double Seconds) Transfers(int microBatches)
@@ -106,7 +113,7 @@ public sealed class StepModel(TrainingJobSpec job, ModelConfig model, PlannedClu
         double each = _tokens * model.HiddenSize * _element / (_layout.SequenceParallel ? _layout.Tensor : 1) * _layout.VirtualStages;
         double bytes = 2 * each * microBatches;
         double share = cluster.Profile.OverlapsCommunication ? (_layout.Pipeline - 1.0) / microBatches : 1;
-        return (bytes, Math.Min(1, share) * bytes / Link(_layout.Tensor * _layout.Data * 2));
+        return (bytes, (Math.Min(1, share) * bytes / Link(_layout.Tensor * _layout.Data * 2)) + (2 * microBatches * _layout.VirtualStages * Latency));
     }
 
     private (double Bytes, double Seconds) Reduction(double weights, int microBatches, double pass)
@@ -124,7 +131,8 @@ public sealed class StepModel(TrainingJobSpec job, ModelConfig model, PlannedClu
             1 => share * weights * (_master + _element),
             _ => share * weights * (_master + (2 * _element * microBatches)),
         };
-        double seconds = bytes / Link(_layout.Tensor * _layout.Data);
+        double units = _memory.Layers(0) + 2;
+        double seconds = (bytes / Link(_layout.Tensor * _layout.Data)) + (units * (_layout.ZeroStage >= 2 ? microBatches : 1) * Latency);
 
         // Gradients of the last micro-batch travel while its backward, two thirds of the pass, goes on.
         double hidden = cluster.Profile.OverlapsCommunication ? pass * 2 / 3 * (_layout.ZeroStage >= 2 ? microBatches : 1) : 0;

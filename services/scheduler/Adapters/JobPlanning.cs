@@ -12,16 +12,18 @@ namespace Platform.Scheduler.Adapters;
 /// <summary>Plans jobs for the cluster as it is, or for one that somebody asks about.</summary>
 internal sealed class JobPlanning(ControlView view, SchedulerOptions options)
 {
-    private readonly ConcurrentDictionary<string, (double OfOne, double OfAll)> rates = new();
+    private readonly ConcurrentDictionary<(string Kind, Precision Precision), (double OfOne, double OfAll)> rates = new();
 
     /// <summary>Remembers what ranks measured, so that later plans go by it.</summary>
     public void Observe(string deviceKind, int ranks, RunMeasurement measured)
     {
         if (measured.PeakFlops > 0)
         {
+            // A single rank says nothing of what all together reach, unless nothing else is known.
+            double alone = Math.Max(measured.PeakFlops, measured.PeakFlopsAlone);
             rates.AddOrUpdate(
-                deviceKind, _ => (measured.PeakFlops, measured.PeakFlops * ranks),
-                (_, known) => (ranks == 1 ? measured.PeakFlops : Math.Max(known.OfOne, measured.PeakFlops), measured.PeakFlops * ranks));
+                (deviceKind, measured.Precision ?? Precision.Float32), _ => (alone, measured.PeakFlops * ranks),
+                (_, known) => (alone, ranks == 1 ? Math.Max(known.OfAll, alone) : measured.PeakFlops * ranks));
         }
     }
 
@@ -71,7 +73,7 @@ internal sealed class JobPlanning(ControlView view, SchedulerOptions options)
     {
         string kind = job.Resources.Device;
         var cluster = PlannedCluster.Of(
-            view.Now.Cluster, kind, job.Resources.DeviceMilli, rates.TryGetValue(kind, out var rate) ? rate : null, price ?? PriceOf(kind));
+            view.Now.Cluster, kind, job.Resources.DeviceMilli, rates.TryGetValue((kind, job.Training.Precision), out var rate) ? rate : null, price ?? PriceOf(kind));
         return cluster is not null && job.Resources.DeviceMemoryBytes is { } claimed ? cluster with { MemoryBytes = Math.Min(claimed, cluster.MemoryBytes) } : cluster;
     }
 

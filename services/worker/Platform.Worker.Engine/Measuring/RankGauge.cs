@@ -54,6 +54,9 @@ internal sealed class RankGauge : IDisposable
     /// <summary>FLOP/s of a device, mean over ranks; 0 until it is measured.</summary>
     public double PeakFlops { get; private set; }
 
+    /// <summary>FLOP/s of rank 0's device while the other ranks waited; 0 until it is measured.</summary>
+    public double PeakFlopsAlone { get; private set; }
+
     /// <summary>
     /// Floating-point operations that a token costs the model: 6 per weight, and 6·layers·width·sequence for causal
     /// attention (Narayanan et al. 2021, appendix, halved because half of the positions are masked). Recomputation does not
@@ -62,16 +65,20 @@ internal sealed class RankGauge : IDisposable
     public static double FlopsPerToken(ModelConfig model, int sequenceLength) =>
         (6.0 * model.ParameterCount) + (6.0 * model.NumHiddenLayers * model.NumAttentionHeads * model.HeadDim * sequenceLength);
 
-    /// <summary>Measures what all ranks can do at once; every rank calls this.</summary>
+    /// <summary>Measures what one rank can do alone and what all can do at once; every rank calls this.</summary>
     /// <param name="plan">What is trained.</param>
     /// <param name="world">All ranks.</param>
     /// <param name="device">Where the rank computes; null for the CPU.</param>
     public void MeasurePeak(TrainingPlan plan, ICollectiveGroup world, TorchSharp.torch.Device? device)
     {
+        var type = plan.Spec.Training.Precision.ToScalarType();
         world.Barrier();
-        Span<double> sum = [MatrixProductRate.Measure(plan.Spec.Training.Precision.ToScalarType(), PeakBudget, device)];
-        world.AllReduceSum(sum);
-        PeakFlops = sum[0] / world.Size;
+        var alone = world is { Rank: 0, Size: > 1 } ? MatrixProductRate.Measure(type, PeakBudget, device) : 0;
+        world.Barrier();
+        Span<double> sums = [MatrixProductRate.Measure(type, PeakBudget, device), alone];
+        world.AllReduceSum(sums);
+        PeakFlops = sums[0] / world.Size;
+        PeakFlopsAlone = Math.Max(PeakFlops, sums[1]);
         Span<double> discarded = stackalloc double[StepParts.Count];
         Recorder.TakePeriod(discarded);
     }
@@ -125,6 +132,8 @@ internal sealed class RankGauge : IDisposable
             TokensPerSecond = seconds > 0 ? plan.TokensPerStep / seconds : 0,
             ModelFlopsUtilization = seconds > 0 ? UtilizationOf(plan, seconds) : 0,
             PeakFlops = PeakFlops,
+            Precision = plan.Spec.Training.Precision,
+            PeakFlopsAlone = PeakFlopsAlone,
             Parts = StepParts.Of(_parts, counted),
             CommunicationBytesPerStep = Column(2).Max(),
             LiveTensorBytes = Column(0),
