@@ -109,9 +109,11 @@ public sealed class StepModel(TrainingJobSpec job, ModelConfig model, PlannedClu
             return (0, 0);
         }
 
-        // A stage in the middle sends activations one way and gradients the other; what is sent is hidden where devices can.
+        // A stage in the middle sends activations one way and gradients the other, an end sends one of them; what is sent is
+        // hidden where devices can.
+        int ways = _layout.Pipeline > 2 || _layout.VirtualStages > 1 ? 2 : 1;
         double each = _tokens * model.HiddenSize * _element / (_layout.SequenceParallel ? _layout.Tensor : 1) * _layout.VirtualStages;
-        double bytes = 2 * each * microBatches;
+        double bytes = ways * each * microBatches;
         double share = cluster.Profile.OverlapsCommunication ? (_layout.Pipeline - 1.0) / microBatches : 1;
         return (bytes, (Math.Min(1, share) * bytes / Link(_layout.Tensor * _layout.Data * 2)) + (2 * microBatches * _layout.VirtualStages * Latency));
     }

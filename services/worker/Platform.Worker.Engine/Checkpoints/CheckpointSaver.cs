@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using Microsoft.Extensions.Logging;
 using Platform.Core;
 using Platform.Core.Gangs;
@@ -63,6 +64,8 @@ public sealed class CheckpointSaver(RankLaunch launch, TrainingPlan plan, Parall
     /// <exception cref="StaleAttemptException">The attempt is over.</exception>
     public void Begin(ParameterStore parameters, int step, double loss, LossGuardState guard)
     {
+        // The copy is most of what training stands still for, and so is waiting for the checkpoint before.
+        var begun = Stopwatch.GetTimestamp();
         if (_pending is { } earlier)
         {
             if (launch.Rank == 0)
@@ -76,7 +79,7 @@ public sealed class CheckpointSaver(RankLaunch launch, TrainingPlan plan, Parall
         var isAsync = plan.Spec.Checkpoint.Async && saves;
         if (isAsync)
             _snapshot.Take(parameters);
-        _pending = new PendingCheckpoint(step, loss, guard, directory)
+        _pending = new PendingCheckpoint(step, loss, guard, directory, begun)
         {
             Writing = isAsync ? Task.Factory.StartNew(
                     () => (CheckpointShard?)WriteShard(() => _snapshot.Write(path, launch.Rank)),

@@ -10,10 +10,9 @@ namespace Platform.Worker.Engine.Checkpoints;
 /// <param name="loss">Loss of the last step that had a finite one.</param>
 /// <param name="guard">What was skipped so far.</param>
 /// <param name="directory">Its directory, relative to the artifact root.</param>
-internal sealed class PendingCheckpoint(int step, double loss, LossGuardState guard, string directory)
+/// <param name="begun">When training stopped for it, as a timestamp.</param>
+internal sealed class PendingCheckpoint(int step, double loss, LossGuardState guard, string directory, long begun)
 {
-    private readonly long _begun = Stopwatch.GetTimestamp();
-
     public int Step => step;
 
     public double Loss => loss;
@@ -34,5 +33,5 @@ internal sealed class PendingCheckpoint(int step, double loss, LossGuardState gu
     /// <summary>What it cost; known on rank 0 once its manifest is written.</summary>
     public CheckpointCost? Cost { get; set; }
 
-    public TimeSpan Elapsed => Stopwatch.GetElapsedTime(_begun);
+    public TimeSpan Elapsed => Stopwatch.GetElapsedTime(begun);
 }
