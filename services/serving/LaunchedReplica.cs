@@ -5,6 +5,7 @@ using Platform.Hosting.Ranks;
 using Platform.Hosting.Telemetry;
 using Platform.Serving.Adapters;
 using Platform.Serving.Engine;
+using Platform.Serving.Execution.Sharding;
 using Platform.Text;
 using Platform.Torch.Collectives;
 
@@ -76,18 +77,14 @@ internal static class LaunchedReplica
         var loss = new PeerLoss();
         var peers = launch.WorldSize == 1 ? null : await ReplicaGang.JoinAsync(launch, loss.Report, link.StopRequested);
         var app = Build();
-        using (RequestActivity.Source.Continue("start replica", launch.TraceParent))
-            await app.StartAsync(link.StopRequested);
-        link.MetricsAt($"{Advertised(launch, app, ServingApplication.MetricsListener)}/metrics");
-        link.ReplicaReady(Advertised(launch, app, ServingApplication.EngineListener));
-        link.Progress("serving", null);
-        if (peers is not null)
-            link.Collectives = () => ReplicaGang.Status(peers);
-        await using (link.StopRequested.Register(app.Lifetime.StopApplication))
+        try
         {
-            var lost = loss.Watch();
-            // A replica that has lost a rank leaves its host as it is: its streams must break, not end.
-            await await Task.WhenAny(app.WaitForShutdownAsync(), lost);
+            await RunAsync(launch, link, app, peers, loss);
+        }
+        catch (Exception exception) when (exception is not CollectiveException)
+        {
+            await app.DisposeAsync();
+            throw;
         }
 
         await app.DisposeAsync();
@@ -105,6 +102,20 @@ internal static class LaunchedReplica
                 throw;
             }
         }
+    }
+
+    /// <summary>Serves until the host ends. A replica that has lost a rank leaves its host as it is: its streams must break, not end.</summary>
+    private static async Task RunAsync(RankLaunch launch, AgentLink link, WebApplication app, TensorPeers? peers, PeerLoss loss)
+    {
+        using (RequestActivity.Source.Continue("start replica", launch.TraceParent))
+            await app.StartAsync(link.StopRequested);
+        link.MetricsAt($"{Advertised(launch, app, ServingApplication.MetricsListener)}/metrics");
+        link.ReplicaReady(Advertised(launch, app, ServingApplication.EngineListener));
+        link.Progress("serving", null);
+        if (peers is not null)
+            link.Collectives = () => ReplicaGang.Status(peers);
+        await using (link.StopRequested.Register(app.Lifetime.StopApplication))
+            await await Task.WhenAny(app.WaitForShutdownAsync(), loss.Watch());
     }
 
     /// <summary>
