@@ -58,7 +58,11 @@ internal sealed class BenchModel
     /// <param name="config">Shape.</param>
     /// <param name="directory">Where to.</param>
     /// <param name="single">In fp32, of numbers that bf16 does not have.</param>
-    public static BenchModel Write(ModelConfig config, string directory, bool single = false)
+    /// <param name="seed">Seed of the weights; layers of models of one seed and width are the same, as far as they go.</param>
+    /// <param name="tail">A layer and a factor of what it and the later ones add to the stream.</param>
+    /// <param name="withGguf">Write the file for llama.cpp as well.</param>
+    public static BenchModel Write(
+        ModelConfig config, string directory, bool single = false, int seed = 7, (int Layer, float Factor)? tail = null, bool withGguf = true)
     {
         System.IO.Directory.CreateDirectory(directory);
         var tokens = Vocabulary(config.VocabSize);
@@ -66,21 +70,26 @@ internal sealed class BenchModel
         var model = new BenchModel(config, directory);
         using var export = HuggingFaceExport.Create(
             directory, HuggingFaceConfig.Of(config, single ? TensorDataType.F32 : TensorDataType.BF16), new GenerationConfig { BosTokenId = 0, EosTokenIds = [0] });
-        using var gguf = new GgufWriter(model.GgufPath, config, tokens, single);
-        var random = new Random(7);
+        using var gguf = withGguf ? new GgufWriter(model.GgufPath, config, tokens, single) : null;
+        var random = new Random(seed);
         foreach (var tensor in ModelTensors.Of(config))
         {
             var values = new float[tensor.Shape.ElementCount()];
             var isNorm = tensor.Shape.Count == 1;
+            var factor = tail is { } faint && IsResidual(tensor.Name, faint.Layer) ? faint.Factor : 1;
             for (var i = 0; i < values.Length; i++)
-                values[i] = isNorm ? (single ? (float)(0.75 + (random.NextDouble() * 0.5)) : 1) : (float)((random.NextDouble() - 0.5) * 0.08);
+                values[i] = isNorm ? (single ? (float)(0.75 + (random.NextDouble() * 0.5)) : 1) : factor * (float)((random.NextDouble() - 0.5) * 0.08);
             export.Write(tensor.Name, single ? MemoryMarshal.AsBytes<float>(values) : MemoryMarshal.AsBytes<ushort>(Rounded(values)));
-            gguf.Write(tensor.Name, values);
+            gguf?.Write(tensor.Name, values);
         }
 
         export.Commit();
         return model;
     }
+
+    /// <summary>Whether a weight writes to the stream in this layer or a later one.</summary>
+    private static bool IsResidual(string name, int from) =>
+        name.Split('.') is ["model", "layers", var layer, _, "o_proj" or "down_proj", "weight"] && int.Parse(layer, System.Globalization.CultureInfo.InvariantCulture) >= from;
 
     /// <summary>The nearest numbers in bf16.</summary>
     public static ushort[] Rounded(float[] values) => [.. values.Select(value =>

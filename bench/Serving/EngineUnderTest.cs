@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using Microsoft.Extensions.Logging.Abstractions;
 using Platform.Core.Deployments;
+using Platform.Core.Gangs;
 using Platform.Serving;
 using Platform.Serving.Core.Output;
 using Platform.Serving.Core.Sampling;
@@ -15,15 +16,16 @@ internal sealed class EngineUnderTest : IDisposable
     private readonly EngineLoop _engine;
 
     /// <summary>Loads a model.</summary>
-    public EngineUnderTest(BenchModel model, EngineOptions options, double pacing = 4, int queue = 4096)
+    public EngineUnderTest(
+        BenchModel model, EngineOptions options, double pacing = 4, int queue = 4096, string? draft = null, IReadOnlyList<AdapterSource>? adapters = null)
     {
-        var settings = new ReplicaSettings("bench", model.Directory, options, queue, Environment.ProcessorCount);
+        var settings = new ReplicaSettings("bench", model.Directory, options, queue, Environment.ProcessorCount) { DraftDirectory = draft, Adapters = adapters ?? [] };
         var loaded = ReplicaModel.Load(settings);
         Kernel = loaded.Kernel;
         Observer = new BenchObserver();
         _engine = new EngineLoop(
             loaded.Executor, loaded.Limits, new PromptPacing(pacing, Replica.FewestPromptTokens, loaded.Limits.MaxBatchedTokens), loaded.Tokenizer, Observer,
-            TimeProvider.System, NullLogger.Instance);
+            TimeProvider.System, NullLogger.Instance, Replica.Speculator(settings, loaded));
     }
 
     public string Kernel { get; }
@@ -65,9 +67,9 @@ internal sealed class EngineUnderTest : IDisposable
     }
 
     /// <summary>When the tokens of one stream came.</summary>
-    public async Task<double[]> TimesAsync(int[] prompt, int count)
+    public async Task<double[]> TimesAsync(int[] prompt, int count, int adapter = 0)
     {
-        var request = await SubmitAsync(prompt, count);
+        var request = await SubmitAsync(prompt, count, adapter);
         var times = new List<double>(count);
         await foreach (var update in request.Updates.ReadAllAsync())
         {
@@ -107,9 +109,10 @@ internal sealed class EngineUnderTest : IDisposable
 
     public void Dispose() => _engine.Dispose();
 
-    private async Task<ActiveRequest> SubmitAsync(int[] prompt, int count, bool wantsLogits = false) => await _engine.SubmitAsync(new GenerationRequest
+    private async Task<ActiveRequest> SubmitAsync(int[] prompt, int count, int adapter = 0, bool wantsLogits = false) => await _engine.SubmitAsync(new GenerationRequest
     {
         Tenant = "bench",
+        Adapter = adapter,
         Prompt = prompt,
         Sampling = new SamplingSettings { Temperature = 0 },
         WantsLogits = wantsLogits,
@@ -136,6 +139,12 @@ internal sealed class BenchObserver : IEngineObserver
     /// <summary>Sequences that lost their blocks.</summary>
     public long Preemptions { get; private set; }
 
+    /// <summary>Guesses that were checked.</summary>
+    public long Drafted { get; private set; }
+
+    /// <summary>Those that were right.</summary>
+    public long Accepted { get; private set; }
+
     public void Iterated(IterationScheduler scheduler, IterationPlan plan, int produced, EngineSnapshot snapshot, IterationCost cost)
     {
         _watch?.Add(cost);
@@ -147,6 +156,7 @@ internal sealed class BenchObserver : IEngineObserver
         }
 
         Preemptions = scheduler.PreemptionCount;
+        (Drafted, Accepted) = (scheduler.DraftedTokens, scheduler.AcceptedTokens);
     }
 
     public void Idle(EngineSnapshot snapshot)

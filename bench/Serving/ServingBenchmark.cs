@@ -72,6 +72,10 @@ internal static class ServingBenchmark
             Steady(engine, report, quick);
         if (report.Wants("ready"))
             Startup.Ready(model, engine, report, quick ? 1 : 5);
+        if (report.Wants("draft_decode"))
+            BesideTheModel.Draft(options, engine, report, quick ? 1 : 5);
+        if (report.Wants("lora_16_streams"))
+            BesideTheModel.Adapters(model, engine, report, quick ? 1 : 5);
         report.Write(Console.Out);
         return 0;
     }

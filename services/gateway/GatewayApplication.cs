@@ -74,7 +74,7 @@ public static class GatewayApplication
         services.AddSingleton<InferencePipeline>();
         services.AddSingleton<ModelComparison>();
         services.AddSingleton<ChatCompletions>();
-        services.AddSingleton<Completions>().AddSingleton<Embeddings>();
+        services.AddSingleton<Completions>().AddSingleton<Embeddings>().AddSingleton<Responses>();
         services.AddHostedService<RouteWatchLoop>();
         services.AddHostedService<LoadReportLoop>();
         services.AddHealthChecks().Add(new HealthCheckRegistration(

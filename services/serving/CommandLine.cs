@@ -17,13 +17,14 @@ internal abstract record CommandLine
         platform-serving --model DIR [--listen 127.0.0.1:0] [--metrics-listen 127.0.0.1:0] [--ready-file FILE]
             [--name NAME] [--dtype bf16|fp32|int8] [--threads N] [--max-num-seqs N] [--max-num-batched-tokens N]
             [--kv-cache-bytes 256MiB] [--block-size 16] [--prefix-caching true|false] [--max-queued-requests N]
-            [--speculative-tokens N]
+            [--speculative-tokens N] [--speculative-model DIR] [--lora-modules NAME=DIR,NAME=DIR...] [--max-lora-rank N]
         """;
 
     private static readonly HashSet<string> DirectKeys = new(StringComparer.OrdinalIgnoreCase)
     {
         "model", "listen", "metrics-listen", "ready-file", "name", "dtype", "threads", "max-num-seqs", "max-num-batched-tokens",
         "kv-cache-bytes", "block-size", "prefix-caching", "max-queued-requests", "speculative-tokens",
+        "speculative-model", "lora-modules", "max-lora-rank",
     };
 
     private CommandLine()
@@ -56,6 +57,8 @@ internal abstract record CommandLine
             model = ".";
         }
 
+        var draft = values["speculative-model"] is { } text ? Path.GetFullPath(text) : null;
+        var adapters = Adapters();
         var defaults = new EngineOptions();
         var engine = defaults with
         {
@@ -65,14 +68,35 @@ internal abstract record CommandLine
             EnablePrefixCaching = !string.Equals(values["prefix-caching"], "false", StringComparison.OrdinalIgnoreCase),
             KvCacheBytes = Bytes("kv-cache-bytes", defaults.KvCacheBytes),
             Dtype = values["dtype"] ?? defaults.Dtype,
-            Speculative = values["speculative-tokens"] is null ? null : new SpeculativeOptions { NumSpeculativeTokens = Number("speculative-tokens", 4) },
+            Speculative = values["speculative-tokens"] is null && draft is null
+                ? null
+                : new SpeculativeOptions { Model = draft, NumSpeculativeTokens = Number("speculative-tokens", 4) },
+            Lora = new LoraOptions { MaxLoras = Math.Max(1, adapters.Count), MaxLoraRank = Number("max-lora-rank", new LoraOptions().MaxLoraRank) },
         };
         var directory = Path.GetFullPath(model);
         var settings = new ReplicaSettings(
             values["name"] ?? Path.GetFileName(directory), directory, engine, Number("max-queued-requests", new DeploymentOptions().MaxQueuedRequests),
-            Number("threads", Environment.ProcessorCount));
+            Number("threads", Environment.ProcessorCount))
+        {
+            Adapters = adapters,
+            DraftDirectory = draft,
+        };
         var direct = new Direct(settings, Address("listen"), Address("metrics-listen"));
         return violations.Count == 0 ? direct : throw new InvalidConfigurationException(violations);
+
+        List<AdapterSource> Adapters()
+        {
+            var read = new List<AdapterSource>();
+            foreach (var item in (values["lora-modules"] ?? "").Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries))
+            {
+                if (item.Split('=', 2) is [{ Length: > 0 } name, { Length: > 0 } path])
+                    read.Add(new(name, Path.GetFullPath(path)));
+                else
+                    violations.Add(new("--lora-modules", $"Found '{item}'; name=directory is expected."));
+            }
+
+            return read;
+        }
 
         int Number(string key, int fallback)
         {

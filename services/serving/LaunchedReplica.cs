@@ -66,6 +66,8 @@ internal static class LaunchedReplica
             workload.Deployment, Path.GetFullPath(workload.ModelDirectory, launch.ArtifactRoot), workload.Spec.Engine,
             workload.Spec.Deployment.MaxQueuedRequests, launch.ComputeThreads)
         {
+            Adapters = [.. workload.Adapters.Select(adapter => adapter with { Directory = Path.GetFullPath(adapter.Directory, launch.ArtifactRoot) })],
+            DraftDirectory = workload.DraftDirectory is { } draft ? Path.GetFullPath(draft, launch.ArtifactRoot) : null,
             Devices = launch.WorldSize * launch.Devices.Count * launch.DeviceMilli / 1000.0,
         };
     }

@@ -1,4 +1,5 @@
 using Platform.Core.Deployments;
+using Platform.Core.Gangs;
 
 namespace Platform.Serving;
 
@@ -16,6 +17,12 @@ public sealed record ReplicaSettings(
     /// slow its neighbours down.
     /// </summary>
     public double PromptPacing { get; init; } = 4;
+
+    /// <summary>Adapters served beside the model; their directories are absolute.</summary>
+    public IReadOnlyList<AdapterSource> Adapters { get; init; } = [];
+
+    /// <summary>Directory of the model that guesses, absolute; null when none does.</summary>
+    public string? DraftDirectory { get; init; }
 
     /// <summary>Devices it occupies; shares count as fractions.</summary>
     public double Devices { get; init; } = 1;

@@ -164,7 +164,14 @@ public sealed class OpenAiTests
     [InlineData("/v1/chat/completions", """{"model":"fox","messages":[]}""", 400, "messages")]
     [InlineData("/v1/chat/completions", """{"model":"fox","messages":[{"role":"user","content":[{"type":"image_url"}]}]}""", 400, "messages[0].content")]
     [InlineData("/v1/embeddings", """{"model":"fox","input":[],"pooling":"max"}""", 400, "pooling")]
-    [InlineData("/v1/responses", """{"model":"fox","input":"a"}""", 501, null)]
+    [InlineData("/v1/responses", """{"model":"fox"}""", 400, "input")]
+    [InlineData("/v1/responses", """{"model":"fox","input":"a","previous_response_id":"resp_1"}""", 400, "previous_response_id")]
+    [InlineData("/v1/responses", """{"model":"fox","input":"a","max_output_tokens":0}""", 400, "max_output_tokens")]
+    [InlineData("/v1/responses", """{"model":"fox","input":[{"type":"item_reference","id":"x"}]}""", 400, "input[0].type")]
+    [InlineData("/v1/responses", """{"model":"fox","input":[{"role":"user","content":[{"type":"input_image"}]}]}""", 400, "input[0].content")]
+    [InlineData("/v1/responses", """{"model":"fox","input":"a","text":{"format":{"type":"json_schema","name":"x"}}}""", 400, "text.format.schema")]
+    [InlineData("/v1/responses", """{"model":"fox","input":"a","tools":[{"type":"web_search"}]}""", 400, "tools")]
+    [InlineData("/v1/responses", """{"model":"wolf","input":"a"}""", 404, "model")]
     public async Task A_bad_request_names_its_field(string path, string json, int status, string? field)
     {
         await using var cluster = await ScriptedCluster.StartAsync();

@@ -77,7 +77,7 @@ internal sealed class ScriptedCluster : IAsyncDisposable
         return replica;
     }
 
-    public async Task DeployAsync(string deployment, IEnumerable<string> endpoints, GenerationDefaults? generation = null)
+    public async Task DeployAsync(string deployment, IEnumerable<string> endpoints, GenerationDefaults? generation = null, params string[] adapters)
     {
         var route = new DeploymentRoute
         {
@@ -90,12 +90,13 @@ internal sealed class ScriptedCluster : IAsyncDisposable
             CreateTimeUnix = 1_700_000_000,
         };
         route.Endpoints.AddRange(endpoints);
+        route.Adapters.AddRange(adapters);
         var table = Gateway.Services.GetRequiredService<Inference.RoutingTable>();
         Scheduler.Publish(route);
-        while (!(table.Routes.TryGetValue(deployment, out var known) && known.Endpoints.SequenceEqual(route.Endpoints)))
+        while (!(table.Routes.TryGetValue(deployment, out var known) && known.Equals(route)))
         {
             var changed = table.Changed;
-            if (table.Routes.TryGetValue(deployment, out known) && known.Endpoints.SequenceEqual(route.Endpoints))
+            if (table.Routes.TryGetValue(deployment, out known) && known.Equals(route))
                 break;
             await changed;
         }

@@ -68,6 +68,9 @@ public sealed record EngineOptions
     /// <summary>How streams guess ahead; null when they do not.</summary>
     public SpeculativeOptions? Speculative { get; init; }
 
+    /// <summary>Adapters served beside the model; null for none.</summary>
+    public LoraOptions? Lora { get; init; }
+
     /// <summary>Defaults of requests.</summary>
     public GenerationOptions Generation { get; init; } = new();
 }
@@ -75,6 +78,12 @@ public sealed record EngineOptions
 /// <summary><c>speculative_config</c>: guesses of coming tokens, checked several at once. They never change an output.</summary>
 public sealed record SpeculativeOptions
 {
+    /// <summary>
+    /// The model that guesses (<c>method: draft</c>): a registered name or a Hugging Face directory. Null to guess from what
+    /// followed the same tokens before (<c>method: ngram</c>).
+    /// </summary>
+    public string? Model { get; init; }
+
     /// <summary>Most tokens guessed at once.</summary>
     public int NumSpeculativeTokens { get; init; } = 4;
 

@@ -104,27 +104,9 @@ public static class DeploymentSpecReader
             BlockSize = engine.Int("block_size", 1, 1024, defaults.BlockSize),
             EnablePrefixCaching = engine.Flag("enable_prefix_caching", defaults.EnablePrefixCaching),
             Dtype = engine.Choice("dtype", Dtypes, defaults.Dtype),
-            Speculative = engine.Has("speculative_config") ? ReadSpeculative(engine.Section("speculative_config")) : Absent(engine),
+            Speculative = EngineExtras.ReadSpeculative(engine),
+            Lora = EngineExtras.ReadLora(engine),
             Generation = ReadGeneration(engine.Section("generation")),
-        };
-    }
-
-    private static SpeculativeOptions? Absent(SpecObject engine)
-    {
-        engine.Know("speculative_config");
-        return null;
-    }
-
-    private static SpeculativeOptions ReadSpeculative(SpecObject speculative)
-    {
-        var defaults = new SpeculativeOptions();
-        speculative.Choice("method", Choices.Of("ngram"), "ngram");
-        var longest = speculative.Int("prompt_lookup_max", 1, 64, defaults.PromptLookupMax);
-        return new SpeculativeOptions
-        {
-            NumSpeculativeTokens = speculative.Int("num_speculative_tokens", 1, 16, defaults.NumSpeculativeTokens),
-            PromptLookupMax = longest,
-            PromptLookupMin = speculative.Int("prompt_lookup_min", 1, longest, defaults.PromptLookupMin),
         };
     }
 

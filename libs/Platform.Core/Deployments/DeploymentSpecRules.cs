@@ -26,5 +26,10 @@ internal static class DeploymentSpecRules
             spec.Scaling.DevicesPerReplica == spec.Scaling.TensorParallel,
             [scaling + ".tensor_parallel", scaling + ".devices_per_replica"],
             $"{spec.Scaling.TensorParallel} differs from devices_per_replica ({spec.Scaling.DevicesPerReplica}); each device of a replica holds one share of the model, so give one of them.");
+
+        var engine = FieldPath.Join(path, "engine_config");
+        violations.Require(
+            spec.Engine.Lora is null || spec.Engine.Lora.Adapters.All(adapter => adapter.Name != spec.Model),
+            [engine + ".lora.adapters"], $"An adapter has the model's own name ({spec.Model}).");
     }
 }

@@ -59,17 +59,8 @@ public static class DeploymentSpecWriter
                 ["tensor_parallel"] = spec.Scaling.TensorParallel,
             },
         };
-        if (spec.Engine.Speculative is { } speculative)
-        {
-            sections["engine_config"]?.AsObject().Add("speculative_config", new JsonObject
-            {
-                ["method"] = "ngram",
-                ["num_speculative_tokens"] = speculative.NumSpeculativeTokens,
-                ["prompt_lookup_max"] = speculative.PromptLookupMax,
-                ["prompt_lookup_min"] = speculative.PromptLookupMin,
-            });
-        }
-
+        if (sections["engine_config"] is JsonObject engine)
+            EngineExtras.Write(spec.Engine, engine);
         return sections;
     }
 

@@ -98,4 +98,16 @@ public sealed record GangAssignment
 /// <param name="ModelVersion">Version of the registered model.</param>
 /// <param name="Spec">The deployment's settings.</param>
 public sealed record ReplicaWorkload(
-    string Deployment, string Project, string ModelDirectory, int ModelVersion, Deployments.DeploymentSpec Spec);
+    string Deployment, string Project, string ModelDirectory, int ModelVersion, Deployments.DeploymentSpec Spec)
+{
+    /// <summary>Where the adapters of the settings lie.</summary>
+    public IReadOnlyList<AdapterSource> Adapters { get; init; } = [];
+
+    /// <summary>Directory of the model that guesses, absolute or relative to the artifact root; null when none does.</summary>
+    public string? DraftDirectory { get; init; }
+}
+
+/// <summary>An adapter and its files.</summary>
+/// <param name="Name">Model name of requests.</param>
+/// <param name="Directory">Directory as PEFT writes it, absolute or relative to the artifact root.</param>
+public sealed record AdapterSource(string Name, string Directory);

@@ -76,6 +76,17 @@ internal sealed class SpecObject
         return section;
     }
 
+    /// <summary>Opens one item of a list of sections.</summary>
+    public SpecObject Item(string key, int index, JsonNode? item)
+    {
+        var path = $"{At(key)}[{index}]";
+        var section = Open(item, path, _violations);
+        if (item is null)
+            _violations.Add(path, "The item is empty; expected keys with values.");
+        _sections.Add(section);
+        return section;
+    }
+
     /// <summary>A whole number.</summary>
     public int Int(string key, int min, int max, int? absent = null) => (int)Long(key, min, max, absent);
 

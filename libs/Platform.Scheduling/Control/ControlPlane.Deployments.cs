@@ -69,7 +69,11 @@ public sealed partial class ControlPlane
         Deployment = deployment.Id,
         Kind = WorkloadKind.Serving,
         Workload = GangJson.Write(new ReplicaWorkload(
-            deployment.Id, deployment.Project, deployment.ModelDirectory, deployment.ModelVersion, deployment.Spec)),
+            deployment.Id, deployment.Project, deployment.ModelDirectory, deployment.ModelVersion, deployment.Spec)
+        {
+            Adapters = deployment.Adapters,
+            DraftDirectory = deployment.DraftDirectory,
+        }),
         Shape = GangShape.Of(deployment.Spec),
         Queue = "default",
         Priority = ReplicaPriority,

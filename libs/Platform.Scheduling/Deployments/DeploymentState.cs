@@ -1,4 +1,5 @@
 using Platform.Core.Deployments;
+using Platform.Core.Gangs;
 using Platform.Scheduling.Gangs;
 
 namespace Platform.Scheduling.Deployments;
@@ -26,6 +27,12 @@ public sealed record DeploymentState
 
     /// <summary>Hugging Face directory, absolute or relative to the artifact root.</summary>
     public required string ModelDirectory { get; init; }
+
+    /// <summary>Where the adapters of its settings lie.</summary>
+    public IReadOnlyList<AdapterSource> Adapters { get; init; } = [];
+
+    /// <summary>Directory of the model that guesses for its model; null when none does.</summary>
+    public string? DraftDirectory { get; init; }
 
     /// <summary>Longest context of the model.</summary>
     public int ContextLength { get; init; }
@@ -63,6 +70,16 @@ public sealed record DeploymentState
         ModelVersion = version,
         ModelDirectory = directory,
         ContextLength = contextLength,
+        Revision = Revision + 1,
+        NotBefore = null,
+        ConsecutiveFailures = 0,
+    };
+
+    /// <summary>The deployment with other adapters; its replicas are replaced one after the other.</summary>
+    public DeploymentState With(DeploymentSpec spec, IReadOnlyList<AdapterSource> adapters) => this with
+    {
+        Spec = spec,
+        Adapters = adapters,
         Revision = Revision + 1,
         NotBefore = null,
         ConsecutiveFailures = 0,

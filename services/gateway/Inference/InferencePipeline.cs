@@ -23,7 +23,7 @@ public sealed class InferencePipeline(RoutingTable table, ReplicaPool replicas, 
     {
         if (string.IsNullOrEmpty(model))
             throw new InvalidRequestException([new Violation("model", "Expected the name of a deployed model, found nothing.")]);
-        return table.Open(table.Find(model));
+        return table.OpenNamed(model);
     }
 
     /// <summary>Fills in the deployment's defaults where the request says nothing.</summary>
@@ -65,6 +65,7 @@ public sealed class InferencePipeline(RoutingTable table, ReplicaPool replicas, 
         {
             RequestId = Guid.NewGuid().ToString("N"),
             Model = model.Route.DeploymentId,
+            Adapter = model.Adapter,
             Sampling = sampling,
             Tenant = tenant,
         };
@@ -140,7 +141,7 @@ public sealed class InferencePipeline(RoutingTable table, ReplicaPool replicas, 
     {
         if (inputs.Count == 0)
             throw new InvalidRequestException([new Violation("input", "Expected at least one input, found none.")]);
-        var request = new EngineEmbedRequest { Model = model.Route.DeploymentId, Pooling = pooling, Tenant = tenant };
+        var request = new EngineEmbedRequest { Model = model.Route.DeploymentId, Adapter = model.Adapter, Pooling = pooling, Tenant = tenant };
         foreach (var input in inputs)
             request.Inputs.Add(new Prompt { TokenIds = { input } });
         var tried = new HashSet<string>();

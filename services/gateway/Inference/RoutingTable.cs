@@ -10,10 +10,14 @@ public sealed class RoutingTable
     private readonly Lock _gate = new();
     private ImmutableDictionary<string, ServedModel> _opened = ImmutableDictionary<string, ServedModel>.Empty;
     private ImmutableDictionary<string, DeploymentRoute> _routes = ImmutableDictionary<string, DeploymentRoute>.Empty;
+    private ImmutableDictionary<string, DeploymentRoute> _adapters = ImmutableDictionary<string, DeploymentRoute>.Empty;
     private TaskCompletionSource _changed = NewSignal();
 
     /// <summary>Whether the scheduler has been heard since the gateway started.</summary>
     public bool IsReady { get; private set; }
+
+    /// <summary>Routes of adapters that are served beside models, by the adapter's name.</summary>
+    public IReadOnlyDictionary<string, DeploymentRoute> Adapters => _adapters;
 
     /// <summary>All routes, by deployment id.</summary>
     public IReadOnlyDictionary<string, DeploymentRoute> Routes => _routes;
@@ -35,6 +39,10 @@ public sealed class RoutingTable
         lock (_gate)
         {
             _routes = routes.ToImmutableDictionary(route => route.DeploymentId);
+            // A name that several deployments use is the oldest one's.
+            _adapters = _routes.Values.OrderByDescending(route => route.CreateTimeUnix).ThenBy(route => route.DeploymentId, StringComparer.Ordinal)
+                .SelectMany(route => route.Adapters.Where(name => !_routes.ContainsKey(name)).Select(name => KeyValuePair.Create(name, route)))
+                .Aggregate(ImmutableDictionary<string, DeploymentRoute>.Empty, (all, adapter) => all.SetItem(adapter.Key, adapter.Value));
             _opened = _opened.RemoveRange(_opened
                 .Where(entry => !_routes.TryGetValue(entry.Key, out var route) || !SameFiles(route, entry.Value.Route))
                 .Select(entry => entry.Key)
@@ -55,8 +63,13 @@ public sealed class RoutingTable
             ? route
             : throw new NotFoundException(_routes.IsEmpty
                 ? $"deployed model '{model}'; nothing is deployed"
-                : $"deployed model '{model}'; deployed are {string.Join(", ", _routes.Keys.Order(StringComparer.Ordinal))}");
+                : $"deployed model '{model}'; deployed are {string.Join(", ", _routes.Keys.Concat(_adapters.Keys).Order(StringComparer.Ordinal))}");
     }
+
+    /// <summary>The model of a request: a deployment's own, or that with one of its adapters.</summary>
+    /// <exception cref="NotFoundException">Nothing is deployed under that name; the message lists what is.</exception>
+    public ServedModel OpenNamed(string model) =>
+        _adapters.TryGetValue(model, out var route) ? Open(route).With(model) : Open(Find(model));
 
     /// <summary>The model behind a route, opened on first use.</summary>
     public ServedModel Open(DeploymentRoute route)

@@ -21,6 +21,12 @@ public sealed class ServedModel
     /// <summary>Where it is served and with which defaults.</summary>
     public DeploymentRoute Route { get; private init; }
 
+    /// <summary>Adapter that requests use; empty for the model itself.</summary>
+    public string Adapter { get; private init; } = "";
+
+    /// <summary>The model name of requests and answers.</summary>
+    public string Name => Adapter.Length > 0 ? Adapter : Route.DeploymentId;
+
     /// <summary>The tokenizer.</summary>
     public ITextTokenizer Tokenizer => _tokenizer.Tokenizer;
 
@@ -37,6 +43,9 @@ public sealed class ServedModel
 
     /// <summary>The same model at its current route.</summary>
     public ServedModel At(DeploymentRoute route) => new(route, _tokenizer, _template);
+
+    /// <summary>The same model with one of its adapters.</summary>
+    public ServedModel With(string adapter) => adapter == Adapter ? this : new(Route, _tokenizer, _template) { Adapter = adapter };
 
     /// <summary>Tokens of a plain prompt.</summary>
     public IReadOnlyList<int> EncodePrompt(string prompt) => Tokenizer.Encode(prompt, EncodeOptions.AddSpecialTokens);

@@ -42,7 +42,7 @@ public sealed class ChatCompletions(InferencePipeline pipeline, TimeProvider tim
         var run = new CompletionRun(pipeline, call);
         string id = $"chatcmpl-{Guid.NewGuid():N}";
         long created = time.GetUtcNow().ToUnixTimeSeconds();
-        string model = call.Model.Route.DeploymentId;
+        string model = call.Model.Name;
         if (call.Stream)
         {
             var events = new EventStream(response);

@@ -46,7 +46,7 @@ public sealed class Completions(InferencePipeline pipeline, TimeProvider time)
         string id = $"cmpl-{Guid.NewGuid():N}";
         long created = time.GetUtcNow().ToUnixTimeSeconds();
         TextCompletion Body(IReadOnlyList<TextChoice> choices, CompletionUsage? usage) =>
-            new(id, "text_completion", created, call.Model.Route.DeploymentId, choices, usage);
+            new(id, "text_completion", created, call.Model.Name, choices, usage);
         if (call.Stream)
         {
             var events = new EventStream(response);

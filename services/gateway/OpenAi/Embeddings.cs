@@ -68,6 +68,6 @@ public sealed class Embeddings(InferencePipeline pipeline)
                 "embedding", i, request.EncodingFormat == "base64" ? Convert.ToBase64String(MemoryMarshal.AsBytes<float>(values)) : values);
         });
         return new EmbeddingList(
-            "list", [.. items], model.Route.DeploymentId, new EmbeddingUsage(answer.Usage.PromptTokens, answer.Usage.PromptTokens));
+            "list", [.. items], model.Name, new EmbeddingUsage(answer.Usage.PromptTokens, answer.Usage.PromptTokens));
     }
 }

@@ -26,6 +26,14 @@ public sealed class EventStream(HttpResponse response)
         await response.BodyWriter.FlushAsync(cancellation);
     }
 
+    /// <summary>Writes one event with a name and sends it at once.</summary>
+    public Task WriteAsync<T>(string name, T data, CancellationToken cancellation)
+    {
+        Begin();
+        response.BodyWriter.Write(System.Text.Encoding.UTF8.GetBytes($"event: {name}\n"));
+        return WriteAsync(data, cancellation);
+    }
+
     /// <summary>Ends the stream.</summary>
     public async Task CompleteAsync(CancellationToken cancellation)
     {

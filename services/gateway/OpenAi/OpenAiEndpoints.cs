@@ -2,7 +2,6 @@ using System.Diagnostics;
 using System.Text.Json;
 using Grpc.Core;
 using Platform.Gateway.Inference;
-using Platform.Internal.V1;
 
 namespace Platform.Gateway.OpenAi;
 
@@ -17,10 +16,10 @@ public static partial class OpenAiEndpoints
         routes.MapPost("/v1/completions", (HttpContext context, Completions completions) =>
             AnswerAsync<CompletionRequest>(context, "text_completion", completions.Read, completions.RunAsync));
         routes.MapGet("/v1/models", (HttpContext context, RoutingTable table) => Results.Json(
-            new ModelList("list", [.. table.Routes.Values.OrderBy(route => route.DeploymentId, StringComparer.Ordinal).Select(Card)]),
+            new ModelList("list", [.. table.Routes.Keys.Concat(table.Adapters.Keys).Order(StringComparer.Ordinal).Select(id => CardOf(table, id)).OfType<ModelCard>()]),
             OpenAiJson.Options));
-        routes.MapGet("/v1/models/{id}", (HttpContext context, RoutingTable table, string id) => table.Routes.TryGetValue(id, out var route)
-            ? Results.Json(Card(route), OpenAiJson.Options)
+        routes.MapGet("/v1/models/{id}", (HttpContext context, RoutingTable table, string id) => CardOf(table, id) is { } card
+            ? Results.Json(card, OpenAiJson.Options)
             : Results.Json(
                 new ErrorBody(new ErrorDetail($"The model '{id}' is not deployed.", "invalid_request_error", "model", "model_not_found")),
                 OpenAiJson.Options,
@@ -30,17 +29,25 @@ public static partial class OpenAiEndpoints
             "embeddings",
             async (request, cancellation) => await context.Response.WriteAsJsonAsync(
                 await embeddings.AnswerAsync(request, CallerIdentity.TenantOf(context), cancellation), OpenAiJson.Options, cancellation)));
-        foreach (string path in new[] { "/v1/responses" })
+        routes.MapPost("/v1/responses", (HttpContext context, Responses responses) => AnswerAsync<ResponseRequest>(
+            context, "responses", (request, cancellation) => responses.RunAsync(request, CallerIdentity.TenantOf(context), context.Response, cancellation)));
+        foreach (string path in new[] { "/v1/responses/{id}", "/v1/responses/{id}/input_items" })
         {
-            routes.MapPost(path, () => Results.Json(
-                new ErrorBody(new ErrorDetail($"{path} is not available in this release.", "invalid_request_error", null, "not_available")),
+            routes.MapGet(path, (string id) => Results.Json(
+                new ErrorBody(new ErrorDetail($"There is no response '{id}': responses are not stored in this release.", "invalid_request_error", null, "not_found")),
                 OpenAiJson.Options,
-                statusCode: StatusCodes.Status501NotImplemented));
+                statusCode: StatusCodes.Status404NotFound));
         }
     }
 
-    private static ModelCard Card(DeploymentRoute route) =>
-        new(route.DeploymentId, "model", route.CreateTimeUnix, route.Project, route.ContextLength);
+    private static ModelCard? CardOf(RoutingTable table, string id)
+    {
+        if (table.Routes.TryGetValue(id, out var route))
+            return new(id, "model", route.CreateTimeUnix, route.Project, route.ContextLength);
+        return table.Adapters.TryGetValue(id, out var parent)
+            ? new(id, "model", parent.CreateTimeUnix, parent.Project, parent.ContextLength, parent.DeploymentId)
+            : null;
+    }
 
     private static Task AnswerAsync<TRequest>(
         HttpContext context,

@@ -53,12 +53,13 @@ public sealed record CompletionUsage(
 public sealed record PromptTokensDetails(int CachedTokens);
 
 /// <summary>A served model.</summary>
-/// <param name="Id">Deployment id.</param>
+/// <param name="Id">Deployment id, or the name of an adapter.</param>
 /// <param name="Object"><c>model</c>.</param>
 /// <param name="Created">Unix seconds.</param>
 /// <param name="OwnedBy">Project.</param>
 /// <param name="MaxModelLen">Longest context in tokens, as vLLM reports it.</param>
-public sealed record ModelCard(string Id, string Object, long Created, string OwnedBy, int MaxModelLen);
+/// <param name="Parent">Of an adapter: the model that it is served beside.</param>
+public sealed record ModelCard(string Id, string Object, long Created, string OwnedBy, int MaxModelLen, string? Parent = null);
 
 /// <summary>All served models.</summary>
 /// <param name="Object"><c>list</c>.</param>

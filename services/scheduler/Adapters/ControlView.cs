@@ -49,7 +49,7 @@ internal sealed class ControlView
     private static string KeyOf(IEnumerable<DeploymentState> deployments, IEnumerable<ReplicaState> replicas) => string.Join(
         '\n',
         deployments.Select(deployment => $"{deployment.Key} {deployment.Revision} {deployment.ModelVersion} {deployment.Deleting}")
-            .Concat(replicas.Where(replica => replica.IsReady).Select(replica => $"{replica.Deployment} {replica.Endpoint}")));
+            .Concat(replicas.Where(replica => replica.IsReady).Select(replica => $"{replica.Deployment} {replica.Revision} {replica.Endpoint}")));
 
     private static void Measure(ControlPlane plane, Content content)
     {

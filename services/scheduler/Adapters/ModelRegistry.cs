@@ -56,10 +56,10 @@ internal sealed class ModelRegistry(ControlLoop loop, IDbContextFactory<Schedule
             Uid = Guid.NewGuid().ToString(),
             Sequence = control.NextSequence(),
             Directory = directory,
-            Architecture = facts.Config.Architecture,
+            Architecture = facts.Architecture,
             Parameters = facts.Parameters,
             SizeBytes = facts.SizeBytes,
-            ContextLength = facts.Config.MaxPositionEmbeddings,
+            ContextLength = facts.ContextLength,
             CreatedUnixMs = control.Now.ToUnixTimeMilliseconds(),
         };
         control.Add(created);
@@ -74,7 +74,7 @@ internal sealed class ModelRegistry(ControlLoop loop, IDbContextFactory<Schedule
             .OrderByDescending(row => row.Version).FirstOrDefaultAsync(cancellationToken);
     }
 
-    private static async Task<RegisterModelResponse> RegisterAsync(
+    private async Task<RegisterModelResponse> RegisterAsync(
         ControlContext control, RegisterModelRequest request, ModelFacts facts, CancellationToken cancellationToken)
     {
         var before = await control.Db.Models.AsNoTracking()
@@ -98,11 +98,11 @@ internal sealed class ModelRegistry(ControlLoop loop, IDbContextFactory<Schedule
         control.Write((db, cancellation) => db.Jobs.Where(known => known.Id == job)
             .ExecuteUpdateAsync(set => set.SetProperty(known => known.Model, request.ModelId), cancellation));
         control.Touch(request.Gang);
-        Deploy(control, gang, row);
+        await DeployAsync(control, gang, row, cancellationToken);
         return Answer(row);
     }
 
-    private static void Deploy(ControlContext control, GangState gang, ModelRow model)
+    private async Task DeployAsync(ControlContext control, GangState gang, ModelRow model, CancellationToken cancellationToken)
     {
         if (JobSpecReader.Read(JsonNode.Parse(gang.Workload)) is not Validated<TrainingJobSpec>.Valid { Value.Output.Deploy: { } deploy })
         {
@@ -110,16 +110,22 @@ internal sealed class ModelRegistry(ControlLoop loop, IDbContextFactory<Schedule
         }
 
         var spec = deploy with { Model = model.Model };
+        // What is wrong with them, the replicas will say.
+        var companions = await DeploymentCompanions.FindAsync(
+            name => FindAsync(gang.Project, name, cancellationToken), artifacts, gang.Project, spec, model, []);
         string key = $"{gang.Project}/{model.Model}";
         control.Plane.PutDeployment(control.Plane.FindDeployment(key) is { Deleting: false } known
-            ? known.At(model.Version, model.Directory, model.ContextLength) with { Spec = spec }
-            : NewDeployment(gang.Project, model.Model, spec, model, gang.User, gang.TraceParent, control.Now));
+            ? known.At(model.Version, model.Directory, model.ContextLength) with { Spec = spec, Adapters = companions.Adapters, DraftDirectory = companions.DraftDirectory }
+            : NewDeployment(gang.Project, model.Model, spec, model, companions, gang.User, gang.TraceParent, control.Now));
     }
 
     /// <summary>A deployment of a model at its beginning.</summary>
     public static DeploymentState NewDeployment(
-        string project, string id, Platform.Core.Deployments.DeploymentSpec spec, ModelRow model, string user, string? traceParent, DateTimeOffset now) => new()
+        string project, string id, Platform.Core.Deployments.DeploymentSpec spec, ModelRow model, DeploymentCompanions companions, string user,
+        string? traceParent, DateTimeOffset now) => new()
         {
+            Adapters = companions.Adapters,
+            DraftDirectory = companions.DraftDirectory,
             Id = id,
             Project = project,
             User = user,

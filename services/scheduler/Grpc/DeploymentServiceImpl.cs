@@ -3,6 +3,7 @@ using Grpc.Core;
 using Platform.Core.Deployments;
 using Platform.Core.Specs;
 using Platform.Core.Validation;
+using Platform.Hosting.Artifacts;
 using Platform.Hosting.Errors;
 using Platform.Hosting.Network;
 using Platform.Hosting.Telemetry;
@@ -16,8 +17,11 @@ using DeploymentState = Platform.Scheduling.Deployments.DeploymentState;
 namespace Platform.Scheduler.Grpc;
 
 /// <summary>Models being served, as their owners see them.</summary>
-internal sealed class DeploymentServiceImpl(ControlLoop loop, ModelRegistry registry, JobSubmission submission, ChangeFeed feed) : DeploymentService.DeploymentServiceBase
+internal sealed class DeploymentServiceImpl(ControlLoop loop, ModelRegistry registry, JobSubmission submission, ChangeFeed feed, ArtifactOptions artifacts)
+    : DeploymentService.DeploymentServiceBase
 {
+    private const string LoraPath = "engine_config.lora";
+
     public override async Task<Deployment> CreateDeployment(CreateDeploymentRequest request, ServerCallContext context)
     {
         string project = Requests.Project(request.Parent);
@@ -37,6 +41,12 @@ internal sealed class DeploymentServiceImpl(ControlLoop loop, ModelRegistry regi
 
         var row = await registry.FindAsync(project, model, context.CancellationToken)
             ?? throw new FailedPreconditionException("MODEL_UNKNOWN", $"There is no {ResourceNames.Model(project, model)}; train or import it first.");
+        if (row.Architecture == ModelDirectories.AdapterArchitecture)
+        {
+            throw new FailedPreconditionException("MODEL_IS_ADAPTER", $"{ResourceNames.Model(project, model)} is an adapter; name it in engine_config.lora.adapters of the model that it adapts.");
+        }
+
+        var companions = await CompanionsAsync(project, spec, row, context.CancellationToken);
         submission.RequireFeasible(GangShape.Of(spec), "");
         string user = CallerHeader.Read(context);
         string? trace = TraceContext.Current;
@@ -45,10 +55,11 @@ internal sealed class DeploymentServiceImpl(ControlLoop loop, ModelRegistry regi
             {
                 if (control.Plane.FindDeployment($"{project}/{id}") is { } known)
                 {
-                    return Redeploy(control, known, spec, row);
+                    return Redeploy(control, known, spec, row, companions);
                 }
 
-                var created = ModelRegistry.NewDeployment(project, id, spec, row, user, trace, control.Now);
+                RequireFreeNames(control, project, id, spec);
+                var created = ModelRegistry.NewDeployment(project, id, spec, row, companions, user, trace, control.Now);
                 control.Plane.PutDeployment(created);
                 return created;
             },
@@ -85,7 +96,8 @@ internal sealed class DeploymentServiceImpl(ControlLoop loop, ModelRegistry regi
         var (project, id) = Requests.Name(request.Deployment?.Name ?? "", "deployments", "deployment.name");
         string[] paths = request.UpdateMask?.Paths.Count > 0 ? [.. request.UpdateMask.Paths] : ["desired_replicas"];
         var violations = paths.Where(path => path != "desired_replicas")
-            .Select(path => new Violation("update_mask", $"'{path}' cannot be changed; delete the deployment and create it anew. Only desired_replicas can.")).ToList();
+            .Where(path => path != LoraPath)
+            .Select(path => new Violation("update_mask", $"'{path}' cannot be changed; delete the deployment and create it anew. Only desired_replicas and {LoraPath} can.")).ToList();
         int desired = request.Deployment?.DesiredReplicas ?? 0;
         if (desired < 0)
         {
@@ -97,6 +109,7 @@ internal sealed class DeploymentServiceImpl(ControlLoop loop, ModelRegistry regi
             throw new InvalidRequestException(violations);
         }
 
+        var adapted = paths.Contains(LoraPath) ? await AdaptedAsync(project, id, request.Deployment!, context.CancellationToken) : null;
         await loop.RunAsync(
             control =>
             {
@@ -106,7 +119,13 @@ internal sealed class DeploymentServiceImpl(ControlLoop loop, ModelRegistry regi
                     throw new ConflictException($"{id} has changed since it was read.");
                 }
 
-                control.Plane.PutDeployment(known with { DesiredReplicas = desired, NotBefore = null });
+                if (adapted is { } change && !Same(known, change.Spec, change.Companions))
+                {
+                    RequireFreeNames(control, project, id, change.Spec);
+                    known = known.With(change.Spec, change.Companions.Adapters);
+                }
+
+                control.Plane.PutDeployment(known with { DesiredReplicas = paths.Contains("desired_replicas") ? desired : known.DesiredReplicas, NotBefore = null });
                 return true;
             },
             context.CancellationToken);
@@ -195,16 +214,23 @@ internal sealed class DeploymentServiceImpl(ControlLoop loop, ModelRegistry regi
     }
 
     /// <summary>The same deployment again: nothing, or the step to a newer version of its model.</summary>
-    private static DeploymentState Redeploy(ControlContext control, DeploymentState known, DeploymentSpec spec, ModelRow row)
+    private static DeploymentState Redeploy(ControlContext control, DeploymentState known, DeploymentSpec spec, ModelRow row, DeploymentCompanions companions)
     {
         if (known.Deleting)
         {
             throw new AlreadyExistsException(ResourceNames.Deployment(known.Project, known.Id), $"{known.Id} is being deleted; try again when it is gone.");
         }
 
-        if (!SameSettings(known.Spec, spec))
+        if (!SameSettings(WithoutAdapters(known.Spec), WithoutAdapters(spec)))
         {
             throw new AlreadyExistsException(ResourceNames.Deployment(known.Project, known.Id), $"{known.Id} exists with other settings; update or delete it.");
+        }
+
+        if (!Same(known, spec, companions))
+        {
+            RequireFreeNames(control, known.Project, known.Id, spec);
+            known = known.With(spec, companions.Adapters);
+            control.Plane.PutDeployment(known);
         }
 
         if (row.Version > known.ModelVersion)
@@ -213,6 +239,63 @@ internal sealed class DeploymentServiceImpl(ControlLoop loop, ModelRegistry regi
         }
 
         return known;
+    }
+
+    private static DeploymentSpec WithoutAdapters(DeploymentSpec spec) => spec with { Engine = spec.Engine with { Lora = null } };
+
+    private static bool Same(DeploymentState known, DeploymentSpec spec, DeploymentCompanions companions) =>
+        SameSettings(known.Spec, spec) && known.Adapters.SequenceEqual(companions.Adapters);
+
+    /// <summary>An adapter is a model name of its own, so it must not be another one's.</summary>
+    private static void RequireFreeNames(ControlContext control, string project, string id, DeploymentSpec spec)
+    {
+        var others = control.Plane.Deployments.Where(other => other.Project == project && other.Id != id).ToList();
+        var violations = new List<Violation>();
+        if (others.FirstOrDefault(other => other.Adapters.Any(adapter => adapter.Name == id)) is { } holder)
+        {
+            violations.Add(new Violation("deployment_id", $"'{id}' is an adapter of the deployment {holder.Id}."));
+        }
+
+        foreach (var (adapter, i) in (spec.Engine.Lora?.Adapters ?? []).Select((adapter, i) => (adapter, i)))
+        {
+            if (adapter.Name == id || others.Any(other => other.Id == adapter.Name || other.Adapters.Any(taken => taken.Name == adapter.Name)))
+            {
+                violations.Add(new Violation($"deployment.engine_config.lora.adapters[{i}].name", $"'{adapter.Name}' is the name of a deployment or of another one's adapter."));
+            }
+        }
+
+        if (violations.Count > 0)
+        {
+            throw new InvalidRequestException(violations);
+        }
+    }
+
+    private async Task<DeploymentCompanions> CompanionsAsync(string project, DeploymentSpec spec, ModelRow row, CancellationToken cancellationToken)
+    {
+        var violations = new List<Violation>();
+        var companions = await DeploymentCompanions.FindAsync(
+            name => registry.FindAsync(project, name, cancellationToken), artifacts, project, spec, row, violations);
+        return violations.Count == 0
+            ? companions
+            : throw new InvalidRequestException([.. violations.Select(violation => violation with { Field = $"deployment.{violation.Field}" })]);
+    }
+
+    /// <summary>A deployment's settings with the adapters of a request.</summary>
+    private async Task<(DeploymentSpec Spec, DeploymentCompanions Companions)?> AdaptedAsync(
+        string project, string id, Deployment asked, CancellationToken cancellationToken)
+    {
+        var known = await loop.RunAsync(control => Require(control, project, id), cancellationToken);
+        var violations = new List<Violation>();
+        var read = SpecOf(new Deployment { EngineConfig = new EngineConfig { Lora = asked.EngineConfig?.Lora } }, known.Spec.Model, violations);
+        if (read is null)
+        {
+            throw new InvalidRequestException(violations);
+        }
+
+        var spec = known.Spec with { Engine = known.Spec.Engine with { Lora = read.Engine.Lora } };
+        var row = await registry.FindAsync(project, known.Spec.Model, cancellationToken)
+            ?? throw new FailedPreconditionException("MODEL_UNKNOWN", $"There is no {ResourceNames.Model(project, known.Spec.Model)} any more.");
+        return (spec, await CompanionsAsync(project, spec, row, cancellationToken));
     }
 
     private static bool SameSettings(DeploymentSpec a, DeploymentSpec b) =>

@@ -105,7 +105,8 @@ internal sealed class EndpointServiceImpl(ControlLoop loop, ControlView view, Ch
                 Generation = sections.EngineConfig?.Generation,
                 CreateTimeUnix = deployment.CreatedAt.ToUnixTimeSeconds(),
             };
-            route.Endpoints.AddRange(ready.Where(replica => VersionOf(replica) == served.ModelVersion).Select(replica => replica.Endpoint));
+            route.Adapters.AddRange(served.Adapters.Select(adapter => adapter.Name));
+            route.Endpoints.AddRange(ready.Where(replica => replica.Revision == served.Revision).Select(replica => replica.Endpoint));
             table.Routes.Add(route);
         }
 
@@ -113,20 +114,19 @@ internal sealed class EndpointServiceImpl(ControlLoop loop, ControlView view, Ch
     }
 
     /// <summary>
-    /// The version that requests go to while replicas of several are ready: the one with the most of them, the newer one of
-    /// equals. Its tokenizer and template are the ones the gateway has to use.
+    /// The revision that requests go to while replicas of several are ready: the one with the most of them, the newer one of
+    /// equals. Its tokenizer, template and adapters are the ones the gateway has to use.
     /// </summary>
-    private static (string ModelDirectory, int ModelVersion) ServedModel(DeploymentState deployment, IReadOnlyList<ReplicaState> ready)
+    private static (string ModelDirectory, int ModelVersion, IReadOnlyList<AdapterSource> Adapters, int Revision) ServedModel(
+        DeploymentState deployment, IReadOnlyList<ReplicaState> ready)
     {
-        var chosen = ready.GroupBy(VersionOf).OrderByDescending(group => group.Count()).ThenByDescending(group => group.Key).FirstOrDefault();
-        if (chosen is null || chosen.Key == deployment.ModelVersion)
+        var chosen = ready.GroupBy(replica => replica.Revision).OrderByDescending(group => group.Count()).ThenByDescending(group => group.Key).FirstOrDefault();
+        if (chosen is null || chosen.Key == deployment.Revision)
         {
-            return (deployment.ModelDirectory, deployment.ModelVersion);
+            return (deployment.ModelDirectory, deployment.ModelVersion, deployment.Adapters, deployment.Revision);
         }
 
         var workload = GangJson.Read<ReplicaWorkload>(chosen.First().Gang.Workload);
-        return (workload.ModelDirectory, workload.ModelVersion);
+        return (workload.ModelDirectory, workload.ModelVersion, workload.Adapters, chosen.Key);
     }
-
-    private static int VersionOf(ReplicaState replica) => GangJson.Read<ReplicaWorkload>(replica.Gang.Workload).ModelVersion;
 }

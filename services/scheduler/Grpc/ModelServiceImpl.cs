@@ -84,7 +84,7 @@ internal sealed class ModelServiceImpl(
         await loop.RunAsync(
             control =>
             {
-                if (control.Plane.Deployments.FirstOrDefault(deployment => deployment.Project == model.Project && deployment.Spec.Model == model.Model) is { } user)
+                if (control.Plane.Deployments.FirstOrDefault(deployment => deployment.Project == model.Project && DeploymentCompanions.Uses(deployment, model)) is { } user)
                 {
                     throw new FailedPreconditionException("MODEL_IN_USE", $"Deployment {user.Id} serves {request.Name}; delete it first.");
                 }

@@ -36,7 +36,7 @@ internal sealed class EngineGrpcService(Replica replica) : EngineService.EngineS
     public override Task<DescribeResponse> Describe(DescribeRequest request, ServerCallContext context)
     {
         var snapshot = replica.Engine.Snapshot;
-        return Task.FromResult(new DescribeResponse
+        var description = new DescribeResponse
         {
             Model = replica.Settings.Model,
             ModelPath = replica.Settings.ModelDirectory,
@@ -46,12 +46,14 @@ internal sealed class EngineGrpcService(Replica replica) : EngineService.EngineS
             OutstandingTokens = snapshot.OutstandingTokens,
             KvBlocksTotal = snapshot.BlocksTotal,
             KvBlocksFree = snapshot.BlocksFree,
-        });
+        };
+        description.Adapters.AddRange(replica.Settings.Adapters.Select(adapter => adapter.Name));
+        return Task.FromResult(description);
     }
 
     public override async Task<LogitsResponse> Logits(LogitsRequest request, ServerCallContext context)
     {
-        var generations = request.Prompts.Select(replica.Reader.ReadLogits).ToList();
+        var generations = replica.Reader.ReadLogits(request);
         var submitted = new List<ActiveRequest>();
         try
         {

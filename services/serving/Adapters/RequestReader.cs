@@ -14,7 +14,8 @@ namespace Platform.Serving.Adapters;
 
 /// <summary>Checks a request and completes it with the deployment's and the platform's defaults.</summary>
 internal sealed class RequestReader(
-    int vocabularySize, SchedulerLimits limits, GenerationOptions defaults, IReadOnlySet<int> endTokens, ConstraintCompiler constraints)
+    int vocabularySize, SchedulerLimits limits, GenerationOptions defaults, IReadOnlySet<int> endTokens, ConstraintCompiler constraints,
+    IReadOnlyList<string> adapters)
 {
     private const int MaxStops = 16;
     private const int MostInputs = 256;
@@ -34,11 +35,13 @@ internal sealed class RequestReader(
         if (choices > 1 && request.ProducedTokens.Count > 0)
             violations.Add(new("produced_tokens", "Only a request with one choice can be continued."));
         var constraint = Constraint(sampling, violations);
+        var adapter = Adapter(request.Adapter);
         if (violations.Count > 0)
             throw new InvalidRequestException(violations);
         return new GenerationRequest
         {
             Constraint = constraint,
+            Adapter = adapter,
             Tenant = request.Tenant,
             Prompt = [.. request.PromptTokens],
             Produced = [.. request.ProducedTokens],
@@ -48,8 +51,12 @@ internal sealed class RequestReader(
         };
     }
 
-    /// <summary>A request for the logits after a prompt.</summary>
-    public GenerationRequest ReadLogits(Prompt prompt, int index) => ReadPrompt(prompt, $"prompts[{index}]") with { WantsLogits = true };
+    /// <summary>Requests for the logits after prompts.</summary>
+    public IReadOnlyList<GenerationRequest> ReadLogits(LogitsRequest request)
+    {
+        var adapter = Adapter(request.Adapter);
+        return [.. request.Prompts.Select((prompt, i) => ReadPrompt(prompt, $"prompts[{i}]") with { WantsLogits = true, Adapter = adapter })];
+    }
 
     /// <summary>Requests for the embeddings of inputs.</summary>
     public IReadOnlyList<GenerationRequest> ReadEmbed(EngineEmbedRequest request)
@@ -64,7 +71,23 @@ internal sealed class RequestReader(
             throw new InvalidRequestException("pooling", $"Found '{request.Pooling}'; mean and last are available.");
         if (request.Inputs.Count is < 1 or > MostInputs)
             throw new InvalidRequestException("input", $"Found {request.Inputs.Count} inputs; from 1 to {MostInputs} are allowed.");
-        return [.. request.Inputs.Select((input, i) => ReadPrompt(input, $"inputs[{i}]") with { Embedding = pooling, Tenant = request.Tenant })];
+        var adapter = Adapter(request.Adapter);
+        return [.. request.Inputs.Select((input, i) =>
+            ReadPrompt(input, $"inputs[{i}]") with { Embedding = pooling, Tenant = request.Tenant, Adapter = adapter })];
+    }
+
+    /// <summary>Number of an adapter; 0 for the model itself.</summary>
+    private int Adapter(string name)
+    {
+        if (name.Length == 0)
+            return 0;
+        for (var i = 0; i < adapters.Count; i++)
+        {
+            if (adapters[i] == name)
+                return i + 1;
+        }
+
+        throw new NotFoundException($"adapter '{name}' on this replica, which has {(adapters.Count == 0 ? "none" : string.Join(", ", adapters))}");
     }
 
     private GenerationRequest ReadPrompt(Prompt prompt, string field)

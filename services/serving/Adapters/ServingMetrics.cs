@@ -49,6 +49,7 @@ internal sealed class ServingMetrics : IEngineObserver
     private static readonly Counter GenerationTokens = Counter("generation_tokens_total", "Tokens produced.");
     private static readonly Counter Preemptions = Counter("num_preemptions_total", "Times a sequence lost its blocks to older ones.");
     private static readonly Counter PrefixQueries = Counter("prefix_cache_queries_total", "Tokens looked up in the prefix cache.");
+    private static readonly Counter Drafts = Counter("spec_decode_num_drafts_total", "Times a sequence had guesses checked.");
     private static readonly Counter DraftedTokens = Counter("spec_decode_num_draft_tokens_total", "Tokens that speculation guessed.");
     private static readonly Counter AcceptedTokens = Counter("spec_decode_num_accepted_tokens_total", "Guessed tokens that were right.");
     private static readonly Counter PrefixHits = Counter("prefix_cache_hits_total", "Tokens found in the prefix cache.");
@@ -77,13 +78,16 @@ internal sealed class ServingMetrics : IEngineObserver
         "platform_serving_weight_quantisation_error", "Root mean square error of the weights relative to the exact ones; 0 where they are not quantised.", ModelLabel);
 
     private readonly string _model;
+    private readonly AdapterGauge? _adapters;
     private readonly Histogram.Child _firstToken, _perToken, _duration, _interToken, _iterationTokens;
     private readonly Gauge.Child _running, _waiting, _cacheUsage;
-    private readonly Counter.Child _promptTokens, _generationTokens, _preemptions, _prefixQueries, _prefixHits, _draftedTokens, _acceptedTokens;
+    private readonly Counter.Child _promptTokens, _generationTokens, _preemptions, _prefixQueries, _prefixHits, _drafts, _draftedTokens, _acceptedTokens;
+    private IterationScheduler? _scheduler;
 
-    public ServingMetrics(string model, SchedulerLimits limits, double quantisationError)
+    public ServingMetrics(string model, SchedulerLimits limits, double quantisationError, AdapterGauge? adapters = null)
     {
         _model = model;
+        _adapters = adapters;
         QuantisationError.WithLabels(model).Set(quantisationError);
         string[] labels = ["text_completion", "platform", model];
         _firstToken = TimeToFirstToken.WithLabels(labels);
@@ -97,6 +101,7 @@ internal sealed class ServingMetrics : IEngineObserver
         _preemptions = Published(Preemptions);
         _prefixQueries = Published(PrefixQueries);
         _prefixHits = Published(PrefixHits);
+        _drafts = Published(Drafts);
         _draftedTokens = Published(DraftedTokens);
         _acceptedTokens = Published(AcceptedTokens);
         foreach (var reason in Enum.GetValues<FinishReason>())
@@ -105,7 +110,7 @@ internal sealed class ServingMetrics : IEngineObserver
     }
 
     /// <summary>vLLM's names for the engine figures, so that dashboards and autoscalers written for it work here.</summary>
-    public static MetricAliases VllmNames { get; } = new(Aliased("request_success_total", "cache_config_info"), "engine=\"0\"");
+    public static MetricAliases VllmNames { get; } = new(Aliased("request_success_total", "cache_config_info", AdapterGauge.Name), "engine=\"0\"");
 
     public void Iterated(IterationScheduler scheduler, IterationPlan plan, int produced, EngineSnapshot snapshot, IterationCost cost)
     {
@@ -119,8 +124,10 @@ internal sealed class ServingMetrics : IEngineObserver
         _preemptions.IncTo(scheduler.PreemptionCount);
         _prefixQueries.IncTo(scheduler.PrefixQueriedTokens);
         _prefixHits.IncTo(scheduler.PrefixHitTokens);
+        _drafts.IncTo(scheduler.DraftCount);
         _draftedTokens.IncTo(scheduler.DraftedTokens);
         _acceptedTokens.IncTo(scheduler.AcceptedTokens);
+        _scheduler = scheduler;
         Idle(snapshot);
     }
 
@@ -128,6 +135,8 @@ internal sealed class ServingMetrics : IEngineObserver
     {
         _running.Set(snapshot.Running);
         _waiting.Set(snapshot.Waiting);
+        if (_scheduler is { } scheduler)
+            _adapters?.Update(scheduler);
         _cacheUsage.Set(1 - ((double)snapshot.BlocksFree / snapshot.BlocksTotal));
     }
 

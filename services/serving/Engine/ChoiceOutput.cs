@@ -20,6 +20,7 @@ internal sealed class ChoiceOutput
         Owner = owner;
         Choice = choice;
         Sequence = sequence;
+        GuessSampling = owner.Request.Sampling is { TopLogprobs: not null } sampling ? sampling with { TopLogprobs = null } : owner.Request.Sampling;
         _decoder = new StreamingDecoder(tokenizer);
         _matcher = new StopStringMatcher(owner.Request.Stop.StopStrings);
         _tokenizer = tokenizer;
@@ -67,6 +68,9 @@ internal sealed class ChoiceOutput
             time.GetElapsedTime(Owner.SubmittedAt, started).TotalSeconds, time.GetElapsedTime(started, first).TotalSeconds,
             time.GetElapsedTime(first, now).TotalSeconds);
     }
+
+    /// <summary>How a draft model chooses: as the request says, without figures that nobody sees.</summary>
+    public SamplingSettings GuessSampling { get; }
 
     /// <summary>How many tokens to guess next.</summary>
     public int DraftLength { get; private set; } = 2;

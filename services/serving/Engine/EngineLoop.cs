@@ -1,10 +1,9 @@
 using System.Threading.Channels;
-using Platform.Core.Deployments;
 using Platform.Serving.Core.Constraints;
 using Platform.Serving.Core.Output;
 using Platform.Serving.Core.Sampling;
 using Platform.Serving.Core.Scheduling;
-using Platform.Serving.Core.Speculation;
+using Platform.Serving.Engine.Speculation;
 using Platform.Serving.Execution;
 using Platform.Text.Tokenization;
 
@@ -33,7 +32,7 @@ internal sealed partial class EngineLoop : IDisposable
     private readonly LogitRows _logits;
     private readonly Thread _thread;
     private readonly TaskCompletionSource _idle = new(TaskCreationOptions.RunContinuationsAsynchronously);
-    private readonly SpeculativeOptions? _speculation;
+    private readonly ISpeculator? _speculator;
     private readonly int[] _drafts;
     private readonly float[] _hidden;
     private long _nextSequence;
@@ -44,10 +43,10 @@ internal sealed partial class EngineLoop : IDisposable
 
     public EngineLoop(
         IModelExecutor executor, SchedulerLimits limits, PromptPacing pacing, ITextTokenizer tokenizer, IEngineObserver observer,
-        TimeProvider time, ILogger logger, SpeculativeOptions? speculation = null)
+        TimeProvider time, ILogger logger, ISpeculator? speculator = null)
     {
-        _speculation = speculation;
-        _drafts = new int[speculation?.NumSpeculativeTokens ?? 0];
+        _speculator = speculator;
+        _drafts = new int[speculator?.MostTokens ?? 0];
         _executor = executor;
         _hidden = new float[executor.Config.HiddenSize];
         _scheduler = new IterationScheduler(limits);
@@ -109,6 +108,7 @@ internal sealed partial class EngineLoop : IDisposable
         _closing = true;
         Wake();
         _thread.Join();
+        _speculator?.Dispose();
         _executor.Dispose();
         _wake.Dispose();
     }
@@ -166,7 +166,7 @@ internal sealed partial class EngineLoop : IDisposable
         var longest = Math.Min(request.Stop.MaxTokens, _scheduler.Limits.ContextLength);
         var sequences = new SequenceRequest[request.Choices];
         for (var i = 0; i < sequences.Length; i++)
-            sequences[i] = new(_nextSequence++, tokens, request.Prompt.Length, request.Prompt.Length + request.Stop.MaxTokens, request.Tenant, request.Embedding is not null);
+            sequences[i] = new(_nextSequence++, tokens, request.Prompt.Length, request.Prompt.Length + request.Stop.MaxTokens, request.Tenant, request.Embedding is not null, request.Adapter);
         switch (_scheduler.Submit(sequences))
         {
             case Admission.Accepted accepted:
@@ -207,12 +207,14 @@ internal sealed partial class EngineLoop : IDisposable
                 context = Math.Max(context, sequence.ComputedTokens);
         }
 
-        Speculate(streams);
+        if (streams > 0)
+            _speculator?.Propose(_scheduler, streams, _choices);
         var plan = _scheduler.Plan(_pacing.Budget(streams, context));
         foreach (var span in plan.Spans)
             _choices[span.Sequence.Id].StartedAt ??= started;
         try
         {
+            _speculator?.Complete(plan, _choices);
             _executor.Run(plan.Spans, _logits);
         }
         catch (Exception exception)
@@ -246,24 +248,6 @@ internal sealed partial class EngineLoop : IDisposable
         _pacing.Record(streams, promptTokens, pairs, seconds);
         _snapshot = Observe();
         _observer.Iterated(_scheduler, plan, _produced, _snapshot, cost);
-    }
-
-    /// <summary>Has streams guess ahead while rows are cheap: up to here, weights take longer to read than to use.</summary>
-    private void Speculate(int streams)
-    {
-        const int cheapRows = 28;
-        if (_speculation is not { } options || streams == 0)
-            return;
-        var most = Math.Min(_drafts.Length, (cheapRows / streams) - 1);
-        for (var i = 0; i < _scheduler.Running.Count; i++)
-        {
-            var sequence = _scheduler.Running[i];
-            if (sequence.PendingTokens != 1)
-                continue;
-            var count = Math.Clamp(_choices[sequence.Id].DraftLength, 0, Math.Max(0, most));
-            var found = PromptLookup.Guess(sequence.Tokens, options.PromptLookupMin, options.PromptLookupMax, _drafts.AsSpan(0, count));
-            _scheduler.Propose(sequence, _drafts.AsSpan(0, found));
-        }
     }
 
     /// <summary>

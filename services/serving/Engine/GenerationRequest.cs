@@ -10,6 +10,9 @@ internal sealed record GenerationRequest
     /// <summary>Keeps tenants' prefixes apart.</summary>
     public required string Tenant { get; init; }
 
+    /// <summary>Number of the adapter to use; 0 for the model itself.</summary>
+    public int Adapter { get; init; }
+
     /// <summary>Prompt; at least one token.</summary>
     public required int[] Prompt { get; init; }
 

@@ -2,6 +2,7 @@ using Microsoft.Extensions.Diagnostics.HealthChecks;
 using Platform.Serving.Adapters;
 using Platform.Serving.Core.Constraints;
 using Platform.Serving.Core.Scheduling;
+using Platform.Serving.Engine.Speculation;
 
 namespace Platform.Serving.Engine;
 
@@ -25,9 +26,12 @@ internal sealed partial class Replica : IHostedLifecycleService, IHealthCheck, I
             LogPortableKernel(logger, complaint);
         if (settings.Engine.Dtype == "int8")
             LogQuantised(logger, model.QuantisationError);
+        string[] names = [.. model.Adapters.Select(adapter => adapter.Name)];
         var pacing = new PromptPacing(settings.PromptPacing, Math.Min(FewestPromptTokens, model.Limits.MaxBatchedTokens), model.Limits.MaxBatchedTokens);
-        Engine = new EngineLoop(model.Executor, model.Limits, pacing, model.Tokenizer, new ServingMetrics(settings.Model, model.Limits, model.QuantisationError), time, logger, settings.Engine.Speculative);
-        Reader = new RequestReader(model.Config.VocabSize, model.Limits, settings.Engine.Generation, model.EndTokens, Constraints(model));
+        Engine = new EngineLoop(model.Executor, model.Limits, pacing, model.Tokenizer, new ServingMetrics(settings.Model, model.Limits, model.QuantisationError, new AdapterGauge(settings.Model, names, settings.Engine.Lora?.MaxLoras ?? 0)), time, logger, Speculator(settings, model));
+        Reader = new RequestReader(model.Config.VocabSize, model.Limits, settings.Engine.Generation, model.EndTokens, Constraints(model), names);
+        foreach (var adapter in model.Adapters)
+            LogAdapter(logger, adapter.Name, adapter.Rank, adapter.ByteLength >> 10);
         LogServing(
             logger, settings.Model, settings.ModelDirectory, model.Config.ParameterCount, settings.Engine.Dtype, model.WeightBytes >> 20,
             model.Limits.BlockCount, model.Limits.BlockSize, settings.ComputeThreads, model.Kernel);
@@ -37,6 +41,14 @@ internal sealed partial class Replica : IHostedLifecycleService, IHealthCheck, I
     private static ConstraintCompiler Constraints(ReplicaModel model) => new(
         model.Config.VocabSize,
         id => model.Tokenizer.IsSpecial(id) || model.EndTokens.Contains(id) ? [] : model.Tokenizer.TokenBytes(id).ToArray());
+
+    /// <summary>What guesses ahead by the settings; it owns the draft model from then on.</summary>
+    internal static ISpeculator? Speculator(ReplicaSettings settings, ReplicaModel model) => (settings.Engine.Speculative, model.Draft) switch
+    {
+        ({ } options, { } draft) => new DraftModelSpeculator(draft, options, model.Limits),
+        ({ } options, null) => new PromptLookupSpeculator(options),
+        _ => null,
+    };
 
     public ReplicaSettings Settings { get; }
 
@@ -74,6 +86,10 @@ internal sealed partial class Replica : IHostedLifecycleService, IHealthCheck, I
     private static partial void LogServing(
         ILogger logger, string model, string directory, long parameters, string dtype, long mebiBytes, int blocks, int blockSize, int threads,
         string kernel);
+
+    [LoggerMessage(
+        EventId = 5013, Level = LogLevel.Information, Message = "Adapter {Name}: rank {Rank}, {KibiBytes} KiB")]
+    private static partial void LogAdapter(ILogger logger, string name, int rank, long kibiBytes);
 
     [LoggerMessage(
         EventId = 5011, Level = LogLevel.Warning,

@@ -36,6 +36,12 @@ internal sealed record ReplicaModel(
     ModelConfig Config, IModelExecutor Executor, SchedulerLimits Limits, ITextTokenizer Tokenizer, IReadOnlySet<int> EndTokens,
     long WeightBytes, string Kernel, string? KernelComplaint, double QuantisationError)
 {
+    /// <summary>Adapters that the executor holds, number 1 first.</summary>
+    public IReadOnlyList<LoadedAdapter> Adapters { get; init; } = [];
+
+    /// <summary>Runs the model that guesses; null when there is none. Whoever takes it disposes it.</summary>
+    public IModelExecutor? Draft { get; init; }
+
     /// <summary>Loads a model, or the leader's share of one.</summary>
     /// <param name="settings">What to serve.</param>
     /// <param name="peers">Ranks that hold the other shares and follow, owned from now on; null when there are none.</param>
@@ -73,7 +79,7 @@ internal sealed record ReplicaModel(
 
         unsafe IModelShard Share<T>(WeightStorage storage)
             where T : unmanaged, IElement<T> =>
-            Build<T>(settings, directory, storage, LimitsFor(settings, directory.Config.Model, peers.Shard, sizeof(T)), peers).Executor;
+            Build<T>(settings, directory, storage, LimitsFor(settings, directory.Config.Model, peers.Shard, null, sizeof(T)), peers).Executor;
     }
 
     private static HuggingFaceModelDirectory Open(ReplicaSettings settings)
@@ -90,8 +96,9 @@ internal sealed record ReplicaModel(
         where T : unmanaged, IElement<T>
     {
         var config = directory.Config.Model;
-        var limits = LimitsFor(settings, config, peers?.Shard ?? TensorShard.Whole, sizeof(T));
-        var (executor, weights, kernel, complaint) = Build<T>(settings, directory, storage, limits, peers);
+        using var draft = Companions.OpenDraft(settings, config, tokenizer);
+        var limits = LimitsFor(settings, config, peers?.Shard ?? TensorShard.Whole, draft?.Config.Model, sizeof(T));
+        var (executor, weights, adapters, kernel, complaint) = Build<T>(settings, directory, storage, limits, peers);
         if (InvarianceSelfTest.Run(executor, limits) is { } difference)
         {
             executor.Dispose();
@@ -100,22 +107,28 @@ internal sealed record ReplicaModel(
         }
 
         var ends = directory.Generation.EosTokenIds.Concat(config.EosTokenIds).ToHashSet();
-        return new ReplicaModel(config, executor, limits, tokenizer, ends, weights.ByteLength, kernel, complaint, weights.Error.Relative);
+        return new ReplicaModel(config, executor, limits, tokenizer, ends, weights.ByteLength, kernel, complaint, weights.Error.Relative)
+        {
+            Adapters = adapters,
+            Draft = draft is null ? null : Build<T>(settings with { Adapters = [] }, draft, storage, limits, null).Executor,
+        };
     }
 
-    private static (ModelExecutor<T> Executor, ModelWeights<T> Weights, string Kernel, string? Complaint) Build<T>(
+    private static (ModelExecutor<T> Executor, ModelWeights<T> Weights, List<LoadedAdapter> Adapters, string Kernel, string? Complaint) Build<T>(
         ReplicaSettings settings, HuggingFaceModelDirectory directory, WeightStorage storage, SchedulerLimits limits, TensorPeers? peers)
         where T : unmanaged, IElement<T>
     {
         var (kernel, complaint) = KernelChoice.For<T>();
         var lanes = new ComputeLanes(settings.ComputeThreads);
+        var (adapterWeights, adapters) = Companions.LoadAdapters<T>(settings, directory.Config.Model, peers?.Shard ?? TensorShard.Whole, lanes);
         var weights = ModelWeights<T>.Load(
             directory.Config.Model, peers?.Shard ?? TensorShard.Whole, storage, lanes, parameter => Find(directory, parameter));
         var executorLimits = new ExecutorLimits(limits.MaxBatchedTokens, limits.LongestSequence, limits.BlockSize, limits.BlockCount);
-        return (new ModelExecutor<T>(weights, executorLimits, kernel, lanes, peers), weights, kernel.Name, complaint);
+        return (new ModelExecutor<T>(weights, executorLimits, kernel, lanes, peers, adapterWeights), weights, adapters, kernel.Name, complaint);
     }
 
-    private static SchedulerLimits LimitsFor(ReplicaSettings settings, ModelConfig config, TensorShard shard, int elementBytes)
+    private static SchedulerLimits LimitsFor(
+        ReplicaSettings settings, ModelConfig config, TensorShard shard, ModelConfig? draft, int elementBytes)
     {
         var engine = settings.Engine;
         var violations = new List<Violation>();
@@ -132,7 +145,9 @@ internal sealed record ReplicaModel(
         if (violations.Count > 0)
             throw new ReplicaSettingsException(violations);
 
-        var bytesPerBlock = KeyValueCacheShape.BytesPerBlock(shard.Of(config), engine.BlockSize, elementBytes);
+        // The model that guesses has a cache of as many blocks.
+        var bytesPerBlock = KeyValueCacheShape.BytesPerBlock(shard.Of(config), engine.BlockSize, elementBytes)
+            + (draft is null ? 0 : KeyValueCacheShape.BytesPerBlock(draft, engine.BlockSize, elementBytes));
         // More blocks than all sequences at their longest would never be used.
         var useful = (long)engine.MaxNumSeqs * ((config.MaxPositionEmbeddings + engine.BlockSize - 1) / engine.BlockSize);
         var blocks = Math.Min(engine.KvCacheBytes / bytesPerBlock, engine.EnablePrefixCaching ? long.MaxValue : useful);

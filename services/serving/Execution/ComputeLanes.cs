@@ -72,6 +72,8 @@ internal sealed class ComputeLanes : IDisposable
 
     public void Dispose()
     {
+        if (_closing)
+            return;
         _closing = true;
         _wake.Release(Math.Max(1, _helpers.Length));
         foreach (var helper in _helpers)

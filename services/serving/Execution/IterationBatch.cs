@@ -14,17 +14,25 @@ internal readonly record struct AttentionTile(int Span, int FirstQuery, int Coun
 /// <param name="Count">Positions.</param>
 /// <param name="SampleRows">Its last rows whose logits are wanted.</param>
 /// <param name="Blocks">Blocks of the sequence.</param>
-internal readonly record struct BatchSpan(int Start, int Count, int SampleRows, int Blocks);
+/// <param name="Adapter">Number of the adapter that it is computed with; 0 for the model itself.</param>
+internal readonly record struct BatchSpan(int Start, int Count, int SampleRows, int Blocks, int Adapter);
+
+/// <summary>Rows next to each other that use the same adapter.</summary>
+/// <param name="Adapter">Its number, from 1.</param>
+/// <param name="First">First row.</param>
+/// <param name="Count">Rows.</param>
+internal readonly record struct AdapterRun(int Adapter, int First, int Count);
 
 /// <summary>
-/// An iteration laid out as rows, one per token. Reused from iteration to iteration. It knows nothing of requests, so that the
+/// An iteration laid out as rows, one per token: those without an adapter first, then those of each adapter, so that rows that
+/// need the same weights lie together. Reused from iteration to iteration. It knows nothing of requests, so that the
 /// ranks of a tensor-parallel replica can pass it on as a list of numbers (<see cref="Write"/>, <see cref="Read"/>).
 /// </summary>
 /// <param name="maxTokens">Most rows.</param>
 /// <param name="queriesPerKey">Query heads per key/value head.</param>
 internal sealed class IterationBatch(int maxTokens, int queriesPerKey)
 {
-    private const int HeaderNumbers = 2, SpanNumbers = 4;
+    private const int HeaderNumbers = 2, SpanNumbers = 5;
 
     private readonly List<AttentionTile> _tiles = [];
     private readonly List<int> _sampleRows = [];
@@ -32,6 +40,7 @@ internal sealed class IterationBatch(int maxTokens, int queriesPerKey)
     private readonly List<int> _firstRows = [];
     private readonly List<int> _firstBlocks = [];
     private readonly List<int> _blocks = [];
+    private readonly List<AdapterRun> _adapterRuns = [];
 
     /// <summary>Token of each row.</summary>
     public int[] Tokens { get; } = new int[maxTokens];
@@ -41,6 +50,12 @@ internal sealed class IterationBatch(int maxTokens, int queriesPerKey)
 
     /// <summary>Span of each row.</summary>
     public int[] SpanOfRow { get; } = new int[maxTokens];
+
+    /// <summary>Row of each token, tokens counted through the spans.</summary>
+    public int[] RowOf { get; } = new int[maxTokens];
+
+    /// <summary>Rows with adapters, by adapter.</summary>
+    public IReadOnlyList<AdapterRun> AdapterRuns => _adapterRuns;
 
     /// <summary>First row of each span.</summary>
     public IReadOnlyList<int> FirstRows => _firstRows;
@@ -70,10 +85,21 @@ internal sealed class IterationBatch(int maxTokens, int queriesPerKey)
         Clear();
         foreach (var span in spans)
         {
-            var known = span.Count - span.Drafts;
-            span.Sequence.Tokens.Slice(span.Start, known).CopyTo(Tokens.AsSpan(RowCount));
-            span.Sequence.Drafts[..span.Drafts].CopyTo(Tokens.AsSpan(RowCount + known));
-            Add(new(span.Start, span.Count, span.Samples ? 1 + span.Drafts : 0, span.Sequence.Blocks.Length), span.Sequence.Blocks);
+            // Of a span of guesses alone, each row's logits are wanted.
+            var samples = span.Samples ? Math.Min(span.Count, 1 + span.Drafts) : 0;
+            Add(new(span.Start, span.Count, samples, span.Sequence.Blocks.Length, span.Sequence.Adapter), span.Sequence.Blocks);
+        }
+
+        LayOut();
+        for (var i = 0; i < spans.Length; i++)
+        {
+            var (span, row) = (spans[i], _firstRows[i]);
+            var tokens = span.Sequence.Tokens;
+            var known = Math.Clamp(tokens.Length - span.Start, 0, span.Count);
+            if (known > 0)
+                tokens.Slice(span.Start, known).CopyTo(Tokens.AsSpan(row));
+            if (known < span.Count)
+                span.Sequence.Drafts.Slice(span.Start + known - tokens.Length, span.Count - known).CopyTo(Tokens.AsSpan(row + known));
         }
     }
 
@@ -102,6 +128,8 @@ internal sealed class IterationBatch(int maxTokens, int queriesPerKey)
             Add(span, blocks[..span.Blocks]);
             blocks = blocks[span.Blocks..];
         }
+
+        LayOut();
     }
 
     private void Clear()
@@ -114,16 +142,50 @@ internal sealed class IterationBatch(int maxTokens, int queriesPerKey)
         _firstRows.Clear();
         _firstBlocks.Clear();
         _blocks.Clear();
+        _adapterRuns.Clear();
     }
 
-    /// <summary>Adds a span whose tokens are in their rows already.</summary>
     private void Add(BatchSpan span, ReadOnlySpan<int> blocks)
     {
-        var index = _spans.Count;
         _spans.Add(span);
-        _firstRows.Add(RowCount);
+        _firstRows.Add(0);
         _firstBlocks.Add(_blocks.Count);
         _blocks.AddRange(blocks);
+    }
+
+    /// <summary>Gives every span its rows.</summary>
+    private void LayOut()
+    {
+        var highest = 0;
+        foreach (var span in _spans)
+            highest = Math.Max(highest, span.Adapter);
+        for (var adapter = 0; adapter <= highest; adapter++)
+        {
+            var first = RowCount;
+            for (var index = 0; index < _spans.Count; index++)
+            {
+                if (_spans[index].Adapter == adapter)
+                    LayOut(index, _spans[index]);
+            }
+
+            if (adapter > 0 && RowCount > first)
+                _adapterRuns.Add(new(adapter, first, RowCount - first));
+        }
+
+        var token = 0;
+        for (var index = 0; index < _spans.Count; index++)
+        {
+            var end = _firstRows[index] + _spans[index].Count;
+            for (var row = _firstRows[index]; row < end; row++)
+                RowOf[token++] = row;
+            for (var row = end - _spans[index].SampleRows; row < end; row++)
+                _sampleRows.Add(row);
+        }
+    }
+
+    private void LayOut(int index, BatchSpan span)
+    {
+        _firstRows[index] = RowCount;
         for (var i = 0; i < span.Count; i++)
         {
             Positions[RowCount + i] = span.Start + i;
@@ -134,7 +196,5 @@ internal sealed class IterationBatch(int maxTokens, int queriesPerKey)
         AttentionPairs += (long)span.Count * (span.Start + span.Count);
         for (var first = 0; first < span.Count * queriesPerKey; first += PagedAttention.MaxRows)
             _tiles.Add(new(index, first, Math.Min(PagedAttention.MaxRows, (span.Count * queriesPerKey) - first)));
-        for (var row = RowCount - span.SampleRows; row < RowCount; row++)
-            _sampleRows.Add(row);
     }
 }

@@ -1,5 +1,6 @@
 using Platform.Core.Models;
 using Platform.Serving.Core.Scheduling;
+using Platform.Serving.Execution.Adapters;
 using Platform.Serving.Execution.Kernels;
 using Platform.Serving.Execution.Sharding;
 using Platform.Torch.Models.Llama;
@@ -36,6 +37,7 @@ internal sealed unsafe class ModelExecutor<T> : IModelExecutor, IModelShard
     private readonly KeyValueCache<T> _cache;
     private readonly ComputeLanes _lanes;
     private readonly MatrixProduct<T> _product;
+    private readonly AdapterProducts<T>? _adapters;
     private readonly IterationBatch _batch;
     private readonly RowBuffer<float> _residual_TE;
     private readonly RowBuffer<float> _projected_TP;
@@ -58,10 +60,14 @@ internal sealed unsafe class ModelExecutor<T> : IModelExecutor, IModelShard
     /// <param name="kernel">Kernel of the matrix products.</param>
     /// <param name="lanes">Threads of the kernels; owned as well.</param>
     /// <param name="peers">Ranks that hold the other shares, owned as well; null when the weights are all there are.</param>
-    public ModelExecutor(ModelWeights<T> weights, ExecutorLimits limits, TileKernel<T> kernel, ComputeLanes lanes, TensorPeers? peers = null)
+    /// <param name="adapters">Adapters that sequences may use, number 1 first; owned as well.</param>
+    public ModelExecutor(
+        ModelWeights<T> weights, ExecutorLimits limits, TileKernel<T> kernel, ComputeLanes lanes, TensorPeers? peers = null,
+        IReadOnlyList<AdapterWeights<T>>? adapters = null)
     {
         if (weights.Shard != (peers?.Shard ?? TensorShard.Whole))
             throw new ArgumentException($"The weights are those of {weights.Shard}.", nameof(peers));
+        _adapters = adapters is { Count: > 0 } ? new AdapterProducts<T>(adapters, kernel, lanes, limits.MaxBatchedTokens) : null;
         _weights = weights;
         _lanes = lanes;
         _peers = peers;
@@ -136,7 +142,7 @@ internal sealed unsafe class ModelExecutor<T> : IModelExecutor, IModelShard
     public void ReadHidden(int row, Span<float> target)
     {
         fixed (float* result = target)
-            RowKernels.Normalise(_residual_TE.Row(row), Floats(_weights.FinalNorm), Config.RmsNormEps, (Float32Element*)result, Config.HiddenSize);
+            RowKernels.Normalise(_residual_TE.Row(_batch.RowOf[row]), Floats(_weights.FinalNorm), Config.RmsNormEps, (Float32Element*)result, Config.HiddenSize);
     }
 
     public void Dispose()
@@ -145,6 +151,7 @@ internal sealed unsafe class ModelExecutor<T> : IModelExecutor, IModelShard
         _lanes.Dispose();
         _weights.Dispose();
         _cache.Dispose();
+        _adapters?.Dispose();
         foreach (var memory in (IDisposable[])[_product, _residual_TE, _projected_TP, _hidden_TE, _attended_TA, _gated_TF, _scratch, _cosines, _sines])
             memory.Dispose();
     }
@@ -152,6 +159,7 @@ internal sealed unsafe class ModelExecutor<T> : IModelExecutor, IModelShard
     private void Decode()
     {
         var rows = _batch.RowCount;
+        _adapters?.Begin(_batch.AdapterRuns);
         ForRows(rows, Config.HiddenSize, _embedRow);
         SumShares(rows);
         for (var layer = 0; layer < Config.NumHiddenLayers; layer++)
@@ -162,16 +170,23 @@ internal sealed unsafe class ModelExecutor<T> : IModelExecutor, IModelShard
             _keyNorm = Floats(weights.KeyNorm);
             Normalise(rows, weights.InputNorm);
             _product.Run(
-                weights.QueryKeyValue, _hidden_TE, rows, _projected_TP.Row(0), _projected_TP.Stride, ProductUse.Store, Floats(weights.QueryKeyValueBias));
+                weights.QueryKeyValue, _hidden_TE, rows, _projected_TP.Row(0), _projected_TP.Stride, ProductUse.Store, Floats(weights.QueryKeyValueBias),
+                _adapters?.Reduce(layer, AdapterSite.QueryKeyValue, _hidden_TE));
             ForRows(rows, weights.QueryKeyValue.Outputs, _rotateRow);
             _lanes.Run(
                 _batch.Tiles.Count * _local.NumKeyValueHeads,
                 _batch.AttentionPairs * _local.NumAttentionHeads * _local.HeadDim >= ParallelAttention, _attendTile);
-            _product.Run(weights.AttentionOutput, _attended_TA, rows, _residual_TE.Row(0), _residual_TE.Stride, _share, null);
+            _product.Run(
+                weights.AttentionOutput, _attended_TA, rows, _residual_TE.Row(0), _residual_TE.Stride, _share, null,
+                _adapters?.Reduce(layer, AdapterSite.AttentionOutput, _attended_TA));
             SumShares(rows);
             Normalise(rows, weights.PostAttentionNorm);
-            _product.Run(weights.GateUp, _hidden_TE, rows, _gated_TF.Row(0), _gated_TF.Stride, ProductUse.Gate, null);
-            _product.Run(weights.Down, _gated_TF, rows, _residual_TE.Row(0), _residual_TE.Stride, _share, null);
+            _product.Run(
+                weights.GateUp, _hidden_TE, rows, _gated_TF.Row(0), _gated_TF.Stride, ProductUse.Gate, null,
+                _adapters?.Reduce(layer, AdapterSite.GateUp, _hidden_TE));
+            _product.Run(
+                weights.Down, _gated_TF, rows, _residual_TE.Row(0), _residual_TE.Stride, _share, null,
+                _adapters?.Reduce(layer, AdapterSite.Down, _gated_TF));
             SumShares(rows);
         }
     }

@@ -1,8 +1,10 @@
 using System.Runtime.InteropServices;
 using Platform.Core.Models;
+using Platform.Formats.Peft;
 using Platform.Formats.Safetensors;
 using Platform.Serving.Core.Scheduling;
 using Platform.Serving.Execution;
+using Platform.Serving.Execution.Adapters;
 using Platform.Serving.Execution.Kernels;
 using Platform.Serving.Execution.Sharding;
 using Platform.Torch;
@@ -27,7 +29,7 @@ internal static class ExecutorFixture
 
     public static ModelExecutor<T> Create<T>(
         TinyModel model, SchedulerLimits limits, TileKernel<T>? kernel = null, int threads = 2, WeightStorage storage = WeightStorage.Plain,
-        TensorPeers? peers = null)
+        TensorPeers? peers = null, params TinyAdapter[] adapters)
         where T : unmanaged, IElement<T>
     {
         var lanes = new ComputeLanes(threads);
@@ -41,11 +43,28 @@ internal static class ExecutorFixture
             });
             return new ModelExecutor<T>(
                 weights, new ExecutorLimits(limits.MaxBatchedTokens, limits.LongestSequence, limits.BlockSize, limits.BlockCount),
-                kernel ?? KernelChoice.For<T>().Kernel, lanes, peers);
+                kernel ?? KernelChoice.For<T>().Kernel, lanes, peers,
+                [.. adapters.Select((adapter, i) => Load<T>(adapter, i, weights.Shard, lanes))]);
         }
         finally
         {
             pins.ForEach(pin => pin.Free());
+        }
+    }
+
+    private static AdapterWeights<T> Load<T>(TinyAdapter adapter, int index, TensorShard shard, ComputeLanes lanes)
+        where T : unmanaged, IElement<T>
+    {
+        var path = Directory.CreateTempSubdirectory("serving-test-").FullName;
+        try
+        {
+            using var directory = LoraAdapterDirectory.Open(adapter.Write(path));
+            Assert.Empty(directory.Validate(adapter.Config, adapter.Rank));
+            return AdapterWeights<T>.Load($"adapter-{index + 1}", adapter.Config, shard, directory, lanes);
+        }
+        finally
+        {
+            Directory.Delete(path, recursive: true);
         }
     }
 
@@ -60,16 +79,22 @@ internal static class ExecutorFixture
 
     /// <summary>Logits of every sampled step of each prompt, the next token being the most likely one.</summary>
     public static List<float[]>[] Run(
-        IModelExecutor executor, SchedulerLimits limits, IReadOnlyList<int[]> prompts, int outputs, int budget = int.MaxValue) =>
-        Run(executor, new IterationScheduler(limits), prompts, outputs, budget);
+        IModelExecutor executor, SchedulerLimits limits, IReadOnlyList<int[]> prompts, int outputs, int budget = int.MaxValue,
+        int[]? adapters = null) =>
+        Run(executor, new IterationScheduler(limits), prompts, outputs, budget, adapters);
 
     public static List<float[]>[] Run(
-        IModelExecutor executor, IterationScheduler scheduler, IReadOnlyList<int[]> prompts, int outputs, int budget = int.MaxValue)
+        IModelExecutor executor, IterationScheduler scheduler, IReadOnlyList<int[]> prompts, int outputs, int budget = int.MaxValue,
+        int[]? adapters = null)
     {
         var rows = new LogitRows(executor.Config.VocabSize);
         var results = prompts.Select(_ => new List<float[]>()).ToArray();
         for (var i = 0; i < prompts.Count; i++)
-            Assert.IsType<Admission.Accepted>(scheduler.Submit(new SequenceRequest(i, prompts[i], prompts[i].Length, prompts[i].Length + outputs, "t")));
+        {
+            Assert.IsType<Admission.Accepted>(scheduler.Submit(new SequenceRequest(
+                i, prompts[i], prompts[i].Length, prompts[i].Length + outputs, "t", Adapter: adapters?[i] ?? 0)));
+        }
+
         while (scheduler.HasWork)
         {
             var plan = scheduler.Plan(budget);

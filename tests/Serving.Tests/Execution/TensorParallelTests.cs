@@ -51,6 +51,29 @@ public sealed class TensorParallelTests
         });
     }
 
+    [Theory]
+    [MemberData(nameof(Divisions))]
+    public void Shares_of_adapters_give_the_logits_of_whole_ones(string shape, int width)
+    {
+        var config = Shape(shape);
+        var model = new TinyModel(config, 1);
+        TinyAdapter[] adapters = [new(config, 5, 6), new(config, 6, 3, 5, "k_proj", "o_proj", "gate_proj", "down_proj")];
+        var limits = Limits(config);
+        int[][] prompts = [Prompt(9, 1), Prompt(17, 2), Prompt(20, 3), Prompt(5, 4)];
+        int[] used = [2, 0, 1, 2];
+        using var whole = Create<Float32Element>(model, limits, adapters: adapters);
+        var expected = Run(whole, limits, prompts, 4, budget: 23, used);
+        Divided<Float32Element>(model, limits, width, adapters: adapters, body: leader =>
+        {
+            var found = Run(leader, limits, prompts, 4, budget: 23, used);
+            for (var i = 0; i < prompts.Length; i++)
+            {
+                for (var step = 0; step < 4; step++)
+                    Assert.True(MaxDifference(expected[i][step], found[i][step]) < 1e-4, $"prompt {i}, step {step}");
+            }
+        });
+    }
+
     [Fact]
     public void Hidden_states_are_those_of_the_whole_model()
     {
@@ -157,7 +180,7 @@ public sealed class TensorParallelTests
     /// <summary>Runs a body on the leader of a divided model while the other ranks follow on threads of their own.</summary>
     private static void Divided<T>(
         TinyModel model, SchedulerLimits limits, int width, Action<IModelExecutor> body, WeightStorage storage = WeightStorage.Plain,
-        TileKernel<T>? kernel = null)
+        TileKernel<T>? kernel = null, params TinyAdapter[] adapters)
         where T : unmanaged, IElement<T>
     {
         var worlds = LoopbackWorld.CreateAll(width);
@@ -166,7 +189,7 @@ public sealed class TensorParallelTests
         {
             try
             {
-                using var shard = Create(model, limits, kernel, threads: 1, storage, new TensorPeers(world, new FakeTimeProvider(), _ => { }));
+                using var shard = Create(model, limits, kernel, threads: 1, storage, new TensorPeers(world, new FakeTimeProvider(), _ => { }), adapters);
                 shard.Follow(() => { });
             }
             catch (Exception exception)
@@ -178,7 +201,7 @@ public sealed class TensorParallelTests
         })
         { IsBackground = true }).ToList();
         followers.ForEach(thread => thread.Start());
-        using (var leader = Create(model, limits, kernel, threads: 1, storage, new TensorPeers(worlds[0], new FakeTimeProvider(), _ => { })))
+        using (var leader = Create(model, limits, kernel, threads: 1, storage, new TensorPeers(worlds[0], new FakeTimeProvider(), _ => { }), adapters))
             body(leader);
         followers.ForEach(thread => thread.Join());
         Assert.Empty(failures);

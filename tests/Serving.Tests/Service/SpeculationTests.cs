@@ -67,7 +67,7 @@ public sealed class SpeculationTests
             Assert.Equal(expected[i].Only, found[i].Only);
     }
 
-    private static double Counted(string metrics, string name) => metrics.Split('\n')
-        .Where(line => line.StartsWith(name + "{", StringComparison.Ordinal))
+    internal static double Counted(string metrics, string name, string model = "tiny") => metrics.Split('\n')
+        .Where(line => line.StartsWith($"{name}{{model_name=\"{model}\"", StringComparison.Ordinal))
         .Sum(line => double.Parse(line.Split(' ')[1], System.Globalization.CultureInfo.InvariantCulture));
 }

@@ -14,11 +14,15 @@ public readonly record struct BlockHash(UInt128 Value)
 {
     private const int Size = 16;
 
-    /// <summary>Where a chain begins; chains of different tenants never meet.</summary>
-    public static BlockHash Root(string salt)
+    /// <summary>Where a chain begins; chains of different tenants or adapters never meet.</summary>
+    /// <param name="salt">The tenant.</param>
+    /// <param name="adapter">The adapter that the keys and values were computed with; 0 for none.</param>
+    public static BlockHash Root(string salt, int adapter = 0)
     {
         ArgumentNullException.ThrowIfNull(salt);
-        return Of(Encoding.UTF8.GetBytes(salt));
+        var tenant = Encoding.UTF8.GetBytes(salt);
+        // No text in UTF-8 has a byte of all ones, so no tenant's name looks like another one's with an adapter.
+        return Of(adapter == 0 ? tenant : [.. tenant, byte.MaxValue, .. BitConverter.GetBytes(adapter)]);
     }
 
     /// <summary>The hash of the block that follows this one.</summary>

@@ -6,7 +6,7 @@ namespace Platform.Serving.Core.Scheduling;
 /// <param name="Sequence">The sequence; its blocks cover these positions.</param>
 /// <param name="Start">First position.</param>
 /// <param name="Count">Number of positions; at least 1.</param>
-/// <param name="Drafts">How many of the last positions hold guesses (<see cref="SequenceState.Drafts"/>) instead of tokens.</param>
+/// <param name="Drafts">How many of the positions up to the last one hold guesses (<see cref="SequenceState.Drafts"/>) instead of tokens.</param>
 public readonly record struct ScheduledSpan(SequenceState Sequence, int Start, int Count, int Drafts = 0)
 {
     /// <summary>

@@ -46,6 +46,9 @@ public sealed class IterationScheduler
     /// <summary>Times a sequence lost its blocks, since the start.</summary>
     public long PreemptionCount { get; private set; }
 
+    /// <summary>Times a sequence had guesses checked, since the start.</summary>
+    public long DraftCount { get; private set; }
+
     /// <summary>Guesses that were checked, since the start.</summary>
     public long DraftedTokens { get; private set; }
 
@@ -139,6 +142,7 @@ public sealed class IterationScheduler
                 continue;
             span.Sequence.ComputedTokens = span.Start + span.Count - span.Drafts;
             DraftedTokens += span.Drafts;
+            DraftCount += span.Drafts > 0 ? 1 : 0;
             PublishFullBlocks(span.Sequence);
         }
     }
@@ -330,7 +334,7 @@ public sealed class IterationScheduler
         while (sequence.Hashes.Count <= index)
         {
             var i = sequence.Hashes.Count;
-            var parent = i == 0 ? BlockHash.Root(sequence.Salt) : sequence.Hashes[i - 1];
+            var parent = i == 0 ? BlockHash.Root(sequence.Salt, sequence.Adapter) : sequence.Hashes[i - 1];
             sequence.Hashes.Add(parent.Next(sequence.Tokens.Slice(i * Limits.BlockSize, Limits.BlockSize)));
         }
 

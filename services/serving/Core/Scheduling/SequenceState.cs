@@ -29,6 +29,7 @@ public sealed class SequenceState
         Id = request.Id;
         Arrival = arrival;
         Salt = request.Salt;
+        Adapter = request.Adapter;
         NeedsEveryToken = request.NeedsEveryToken;
         MaxTotalTokens = request.MaxTotalTokens;
         PromptLength = request.PromptLength;
@@ -44,6 +45,9 @@ public sealed class SequenceState
 
     /// <summary>Keeps tenants' prefixes apart.</summary>
     public string Salt { get; }
+
+    /// <summary>Number of the adapter that it is computed with; 0 for the model itself.</summary>
+    public int Adapter { get; }
 
     /// <summary>Tokens of the prompt; the rest of <see cref="Tokens"/> was produced.</summary>
     public int PromptLength { get; }
@@ -101,5 +105,6 @@ public sealed class SequenceState
 /// <param name="MaxTotalTokens">Most tokens of prompt and output together.</param>
 /// <param name="Salt">Keeps tenants' prefixes apart.</param>
 /// <param name="NeedsEveryToken">Take nothing from the prefix cache, because the hidden states of all tokens are wanted.</param>
+/// <param name="Adapter">Number of the adapter that it is computed with; 0 for the model itself.</param>
 public sealed record SequenceRequest(
-    long Id, ReadOnlyMemory<int> Tokens, int PromptLength, int MaxTotalTokens, string Salt, bool NeedsEveryToken = false);
+    long Id, ReadOnlyMemory<int> Tokens, int PromptLength, int MaxTotalTokens, string Salt, bool NeedsEveryToken = false, int Adapter = 0);

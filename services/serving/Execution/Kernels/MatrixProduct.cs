@@ -1,4 +1,5 @@
 using System.Runtime.Intrinsics;
+using Platform.Serving.Execution.Adapters;
 
 namespace Platform.Serving.Execution.Kernels;
 
@@ -40,6 +41,7 @@ internal sealed unsafe class MatrixProduct<T> : IDisposable
     private T* _input;
     private void* _output;
     private float* _bias;
+    private AdapterProducts<T>? _adapters;
     private int _rows, _inputStride, _outputStride;
 
     /// <summary>Products on some threads.</summary>
@@ -64,8 +66,12 @@ internal sealed unsafe class MatrixProduct<T> : IDisposable
     /// <param name="outputStride">Elements from row to row of the output.</param>
     /// <param name="use">What becomes of it.</param>
     /// <param name="bias">Added to each row, padded to whole panels; or null.</param>
-    public void Run(PackedMatrix<T> matrix, RowBuffer<T> input, int rows, void* output, int outputStride, ProductUse use, float* bias)
+    /// <param name="adapters">What adapters add to the product of some rows; null for nothing.</param>
+    public void Run(
+        PackedMatrix<T> matrix, RowBuffer<T> input, int rows, void* output, int outputStride, ProductUse use, float* bias,
+        AdapterProducts<T>? adapters = null)
     {
+        _adapters = adapters;
         (_matrix, _use, _rows) = (matrix, use, rows);
         (_inputStride, _outputStride) = (input.Stride, outputStride);
         _input = input.Row(0);
@@ -88,6 +94,8 @@ internal sealed unsafe class MatrixProduct<T> : IDisposable
         var scales = matrix.Scales(index);
         var bias = _bias == null ? null : _bias + (index * Columns);
         var tile = _tiles.Pointer<float>() + ((long)lane * TileKernel<T>.MaxRows * Columns);
+        // Where adapters add to quantised products, those are scaled before.
+        var finishScales = _adapters is null ? scales : null;
         var direct = _use != ProductUse.Gate && scales == null && bias == null;
         var groups = (_rows + TileKernel<T>.MaxRows - 1) / TileKernel<T>.MaxRows;
         for (var group = 0; group < groups; group++)
@@ -101,14 +109,30 @@ internal sealed unsafe class MatrixProduct<T> : IDisposable
                 _kernel.Multiply(
                     count, input, _inputStride * sizeof(T), panel, matrix.Rounds, output, _outputStride * sizeof(float),
                     add: _use == ProductUse.Add);
+                _adapters?.AddTo(index, first, count, output, _outputStride * sizeof(float));
                 continue;
             }
 
             _kernel.Multiply(count, input, _inputStride * sizeof(T), panel, matrix.Rounds, tile, Columns * sizeof(float), add: false);
+            if (_adapters is { } adapters)
+            {
+                Scale(tile, count, scales);
+                adapters.AddTo(index, first, count, tile, Columns * sizeof(float));
+            }
+
             if (_use == ProductUse.Gate)
-                Gate(tile, count, scales, (T*)_output + ((long)first * _outputStride) + (index * Half));
+                Gate(tile, count, finishScales, (T*)_output + ((long)first * _outputStride) + (index * Half));
             else
-                Finish(tile, count, scales, bias, output);
+                Finish(tile, count, finishScales, bias, output);
+        }
+    }
+
+    private static void Scale(float* tile, int rows, float* scales)
+    {
+        for (var row = 0; scales != null && row < rows; row++, tile += Columns)
+        {
+            (Vector512.Load(tile) * Vector512.Load(scales)).Store(tile);
+            (Vector512.Load(tile + Half) * Vector512.Load(scales + Half)).Store(tile + Half);
         }
     }
 

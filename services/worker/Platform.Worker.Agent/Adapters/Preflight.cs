@@ -106,8 +106,14 @@ internal sealed class Preflight(ArtifactOptions artifacts, AgentOptions options)
     private GangFailure? CheckReplica(GangAssignment assignment)
     {
         ReplicaWorkload replica = GangJson.Read<ReplicaWorkload>(assignment.Workload);
-        string config = Path.Combine(artifacts.Resolve(replica.ModelDirectory), "config.json");
-        return File.Exists(config) ? null : Unreadable($"The model's {config} cannot be read on node {options.Node}.", permanent: false);
+        IEnumerable<string> configs =
+        [
+            Path.Combine(artifacts.Resolve(replica.ModelDirectory), "config.json"),
+            .. replica.Adapters.Select(adapter => Path.Combine(artifacts.Resolve(adapter.Directory), "adapter_config.json")),
+            .. replica.DraftDirectory is { } draft ? [Path.Combine(artifacts.Resolve(draft), "config.json")] : Array.Empty<string>(),
+        ];
+        string? missing = configs.FirstOrDefault(config => !File.Exists(config));
+        return missing is null ? null : Unreadable($"The model's {missing} cannot be read on node {options.Node}.", permanent: false);
     }
 
     private GangFailure? CheckTraining(GangAssignment assignment)
