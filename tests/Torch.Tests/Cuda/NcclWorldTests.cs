@@ -54,6 +54,29 @@ public sealed class NcclWorldTests
     });
 
     [Fact]
+    public void A_receive_begins_before_it_is_waited_for_and_ends_in_the_buffer_it_began_with() => RankThreads.Run(Worlds(2), world =>
+    {
+        using var group = world.CreateGroup("pipeline group 0", world.All());
+        using var message = HostBuffer.Of(7, 8);
+        using var first = new HostBuffer(2, CollectiveElement.Float32);
+        using var second = new HostBuffer(2, CollectiveElement.Float32);
+        if (world.Rank == 0)
+        {
+            for (var i = 0; i < 2; i++)
+                group.Send(OnDevice(message), 1);
+            group.Barrier();
+            return;
+        }
+
+        group.PostReceive(OnDevice(first), 0);
+        group.Receive(OnDevice(first), 0);
+        group.PostReceive(OnDevice(second), 0);
+        Assert.True(SpinWait.SpinUntil(() => second.ToFloats()[1] == 8, TimeSpan.FromSeconds(30)), "Nothing came before it was waited for.");
+        group.Receive(OnDevice(second), 0);
+        group.Barrier();
+    });
+
+    [Fact]
     public void Messages_are_copied_away_before_anybody_receives_and_arrive_in_order() => RankThreads.Run(Worlds(2), world =>
     {
         using var group = world.CreateGroup("pipeline group 0", world.All());
