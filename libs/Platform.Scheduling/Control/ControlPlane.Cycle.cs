@@ -50,12 +50,12 @@ public sealed partial class ControlPlane
     }
 
     /// <summary>Everything the next cycle would decide from. Gangs that a budget keeps from starting are not among those that wait.</summary>
-    public CycleInput Input(DateTimeOffset now) => Input(now, BeyondBudget(now));
+    public CycleInput Input(DateTimeOffset now) => Input(now, BeyondBudget(now).ContainsKey);
 
-    private CycleInput Input(DateTimeOffset now, Dictionary<string, PendingReason> beyondBudget) => new()
+    private CycleInput Input(DateTimeOffset now, Func<string, bool> isLeftOut) => new()
     {
         Cluster = Snapshot(),
-        Waiting = [.. gangs.Values.Where(gang => gang.Stage == GangStage.Queued && !beyondBudget.ContainsKey(gang.Gang)).Select(gang => Waiting(gang, now))],
+        Waiting = [.. gangs.Values.Where(gang => gang.Stage == GangStage.Queued && !isLeftOut(gang.Gang)).Select(gang => Waiting(gang, now))],
         Running = [.. gangs.Values.Where(gang => gang.IsActive).Select(Running)],
         Queues = [.. queues.Values],
         History = history,
@@ -63,16 +63,29 @@ public sealed partial class ControlPlane
         Options = options.Cycle,
     };
 
-    private void RunCycle(DateTimeOffset now)
+    /// <summary>Runs one cycle.</summary>
+    /// <returns>Whether another one may start more.</returns>
+    private bool RunCycle(DateTimeOffset now)
     {
         var beyondBudget = BeyondBudget(now);
-        var input = Input(now, beyondBudget);
+        var classes = new WaitingClasses(gangs.Values.Where(gang => gang.Stage == GangStage.Queued && IsPlain(gang, now) && !beyondBudget.ContainsKey(gang.Gang)));
+        var input = Input(now, gang => beyondBudget.ContainsKey(gang) || classes.LeftOut.Contains(gang));
         history = history.After(
             input.Running.GroupBy(gang => (gang.Queue, gang.Rank.DeviceKind)).ToDictionary(queue => queue.Key, queue => queue.Sum(gang => gang.Milli)), now);
         KeepHistory(now);
         var plan = SchedulingCycle.Decide(input, now);
-        deferrals = plan.Deferred.Concat(beyondBudget.Select((entry, index) => new GangDeferral(entry.Key, entry.Value, plan.Deferred.Count + index + 1)))
-            .ToDictionary(deferral => deferral.Gang);
+        deferrals = plan.Deferred.ToDictionary(deferral => deferral.Gang);
+        var leftOut = classes.Explain(deferrals, out bool again);
+        foreach (var deferral in leftOut)
+        {
+            deferrals[deferral.Gang] = deferral;
+        }
+
+        foreach (var (gang, reason) in beyondBudget)
+        {
+            deferrals[gang] = new GangDeferral(gang, reason, deferrals.Count + 1);
+        }
+
         foreach (var placement in plan.Placed)
         {
             Apply(placement.Gang, new GangEvent.Placed(placement, newToken(), traceDecision(gangs[placement.Gang])) { PricePerHour = PriceOf(gangs[placement.Gang].Shape.DeviceKind) }, now);
@@ -86,7 +99,13 @@ public sealed partial class ControlPlane
                 Apply(victim, new GangEvent.YieldRequested($"makes room for {room.Gang}"), now);
             }
         }
+
+        return again;
     }
+
+    /// <summary>Whether nothing but devices keeps the gang waiting, and nothing but its class tells where it may go.</summary>
+    private static bool IsPlain(GangState gang, DateTimeOffset now) =>
+        !(gang.NotBefore > now) && !(gang.Nomination?.Until > now) && (gang.ConsecutiveFailures == 0 || gang.AvoidNodes.Count == 0);
 
     /// <summary>Remembers what is asked for: kinds of rank that come often count in choosing places.</summary>
     private void Remember(GangState gang)

@@ -13,6 +13,9 @@ namespace Platform.Scheduling.Control;
 /// </summary>
 public sealed partial class ControlPlane
 {
+    /// <summary>Cycles in a row, each of which may start more; then whoever waits for an answer goes first.</summary>
+    private const int MostRounds = 16;
+
     private readonly ControlOptions options;
     private readonly long epoch;
     private readonly Func<string> newToken;
@@ -179,7 +182,13 @@ public sealed partial class ControlPlane
         }
 
         cycleNeeded = false;
-        RunCycle(now);
+        int rounds = 1;
+        while (RunCycle(now) && rounds < MostRounds)
+        {
+            rounds++;
+        }
+
+        cycleNeeded |= rounds == MostRounds;
         RunCapacity(now);
     }
 

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Runtime.InteropServices;
 using Platform.Core.Gangs;
 using Platform.Scheduling.Control;
@@ -13,7 +14,11 @@ internal sealed class ControlView
     /// <summary>Name under which watchers of the routing table wait.</summary>
     public const string Routes = "routes";
 
-    private volatile Content content = new(false, new Dictionary<string, GangDeferral>(), [], [], [], new ClusterSnapshot([]), 0, "");
+    /// <summary>Gauges need not be newer than that: they are asked for every few seconds, and counting takes time.</summary>
+    private static readonly TimeSpan MeasureInterval = TimeSpan.FromSeconds(0.1);
+
+    private readonly Stopwatch clock = Stopwatch.StartNew();
+    private volatile Content content = new(false, new Dictionary<string, GangDeferral>(), [], [], [], new ClusterSnapshot([]), 0, "", new FeasibilityChecks(new ClusterSnapshot([])));
 
     /// <summary>The state after the last commit.</summary>
     public Content Now => content;
@@ -39,10 +44,17 @@ internal sealed class ControlView
             names.Add(Routes);
         }
 
-        names.AddRange(plane.Deferrals.Where(entry => before.Deferrals.GetValueOrDefault(entry.Key)?.Reason.Message != entry.Value.Reason.Message).Select(entry => entry.Key));
+        names.AddRange(ReferenceEquals(plane.Deferrals, before.Deferrals) ? [] : plane.Deferrals.Where(entry => before.Deferrals.GetValueOrDefault(entry.Key)?.Reason.Message != entry.Value.Reason.Message).Select(entry => entry.Key));
+        var cluster = plane.Snapshot();
         content = new Content(
-            true, plane.Deferrals, [.. plane.Nodes], deployments, replicas, plane.Snapshot(), before.RouteVersion + (routes == before.RouteKey ? 0 : 1), routes);
-        Measure(plane, content);
+            true, plane.Deferrals, [.. plane.Nodes], deployments, replicas, cluster, before.RouteVersion + (routes == before.RouteKey ? 0 : 1), routes,
+            before.Leading && changes.Nodes.Count == 0 ? before.Feasibility : new FeasibilityChecks(cluster));
+        if (clock.Elapsed >= MeasureInterval || !before.Leading)
+        {
+            clock.Restart();
+            Measure(plane, content);
+        }
+
         return names;
     }
 
@@ -91,5 +103,5 @@ internal sealed class ControlView
     /// <summary>One state.</summary>
     internal sealed record Content(
         bool Leading, IReadOnlyDictionary<string, GangDeferral> Deferrals, IReadOnlyList<NodeState> Nodes,
-        IReadOnlyList<DeploymentState> Deployments, IReadOnlyList<ReplicaState> Replicas, ClusterSnapshot Cluster, long RouteVersion, string RouteKey);
+        IReadOnlyList<DeploymentState> Deployments, IReadOnlyList<ReplicaState> Replicas, ClusterSnapshot Cluster, long RouteVersion, string RouteKey, FeasibilityChecks Feasibility);
 }

@@ -123,7 +123,7 @@ internal sealed class JobSubmission(IDbContextFactory<SchedulerDbContext> factor
     /// <summary>Throws when the whole cluster, empty, could not hold the shape.</summary>
     public void RequireFeasible(GangShape shape, string where)
     {
-        if (Feasibility.Check(view.Now.Cluster, shape) is { } reason)
+        if (view.Now.Feasibility.Check(shape) is { } reason)
         {
             throw new FailedPreconditionException($"INFEASIBLE_{UpperSnake.Of(reason.Code)}", $"{where}{reason.Message}");
         }
