@@ -17,6 +17,7 @@ internal static class KueueBaseline
     private const int QueuesPerCohort = 6;
     private const int Quota = 20;
     private const int DevicesPerNode = 96;
+    private const int WarmUpJobs = 300;
     private const double Kueue = 351.1;
 
     private static readonly Class[] Classes =
@@ -40,6 +41,8 @@ internal static class KueueBaseline
         var arrivals = Arrivals(part);
         long begin = Stopwatch.GetTimestamp();
         await SubmitAsync(scheduler, arrivals, begin);
+        while (board.Ended < arrivals.Count + WarmUpJobs)
+            await Task.Delay(10);
         await FinishedAsync(scheduler);
         double seconds = Stopwatch.GetElapsedTime(begin).TotalSeconds;
         await RequireSuccessAsync(scheduler, arrivals.Count);
@@ -82,7 +85,7 @@ internal static class KueueBaseline
     /// <summary>Some jobs before the clock starts, so that what is measured is not the compiler.</summary>
     private static async Task WarmUpAsync(SchedulerUnderTest scheduler)
     {
-        await Task.WhenAll(Enumerable.Range(0, 300).Select(n => scheduler.Jobs.CreateJobAsync(
+        await Task.WhenAll(Enumerable.Range(0, WarmUpJobs).Select(n => scheduler.Jobs.CreateJobAsync(
             SchedulerUnderTest.Request($"warm-{n}", NameOf(n % Cohorts, n % QueuesPerCohort), 50, 1 + (n % 5), TimeSpan.FromMilliseconds(10))).ResponseAsync));
         await FinishedAsync(scheduler);
     }
@@ -114,7 +117,7 @@ internal static class KueueBaseline
     private static async Task FinishedAsync(SchedulerUnderTest scheduler)
     {
         while ((await scheduler.Cluster.ListQueuesAsync(new ListQueuesRequest())).Queues.Sum(queue => queue.PendingJobs + queue.RunningJobs) > 0)
-            await Task.Delay(100);
+            await Task.Delay(20);
     }
 
     /// <summary>Every job ended well, by what the scheduler has committed.</summary>

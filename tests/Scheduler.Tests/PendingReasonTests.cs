@@ -13,7 +13,7 @@ public sealed class PendingReasonTests
         await using var cluster = await TestCluster.StartAsync(nodes: 1);
         await cluster.Nodes.UpdateQueueAsync(new UpdateQueueRequest { Queue = new Queue { Name = "queues/small", NominalQuota = { ["cpu"] = 1 } } });
         await cluster.Nodes.UpdateQueueAsync(new UpdateQueueRequest { Queue = new Queue { Name = "queues/spent", Budget = new Budget { DeviceHours = 0 } } });
-        var running = await SubmitAsync(cluster, "default", 3);
+        var running = await SubmitAsync(cluster, "default", 4);
         await cluster.WaitForAsync(running.Name, JobState.Running);
 
         var waiting = await Task.WhenAll(Enumerable.Range(0, 30).Select(n => SubmitAsync(cluster, (n % 3) switch { 0 => "default", 1 => "small", _ => "spent" }, 2)));

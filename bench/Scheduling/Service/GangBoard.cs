@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using System.Diagnostics;
+using System.Text.Json.Nodes;
 
 namespace Platform.Benchmarks.Scheduling.Service;
 
@@ -9,6 +10,8 @@ internal sealed class GangBoard
     private readonly ConcurrentDictionary<string, long> prepared = new();
     private readonly ConcurrentDictionary<string, long> started = new();
     private readonly ConcurrentDictionary<string, bool> stopped = new();
+    private readonly ConcurrentDictionary<string, bool> ended = new();
+    private readonly ConcurrentDictionary<string, string[]> commands = new();
     private int attempts;
 
     /// <summary>Jobs that a node was told to prepare for.</summary>
@@ -19,6 +22,9 @@ internal sealed class GangBoard
 
     /// <summary>Jobs whose rank 0 was told to stop.</summary>
     public int Stopped => stopped.Count;
+
+    /// <summary>Jobs whose rank 0 ended well.</summary>
+    public int Ended => ended.Count;
 
     /// <summary>Attempts whose rank 0 was told to start.</summary>
     public int Attempts => attempts;
@@ -32,6 +38,12 @@ internal sealed class GangBoard
         if (prepared.TryAdd(job, now))
             LastPrepared = now;
     }
+
+    /// <summary>The command of a gang, read once.</summary>
+    public string[] CommandOf(string gang, string workload) => commands.GetOrAdd(
+        gang, _ => [.. (JsonNode.Parse(workload)?["command"] as JsonArray ?? []).Select(part => part?.GetValue<string>() ?? "")]);
+
+    public void End(string job) => ended[job] = true;
 
     public void Stop(string job) => stopped[job] = true;
 

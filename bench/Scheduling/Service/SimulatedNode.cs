@@ -1,6 +1,5 @@
 using System.Collections.Concurrent;
 using System.Globalization;
-using System.Text.Json.Nodes;
 using Grpc.Core;
 using Grpc.Net.Client;
 using Platform.Core.Cluster;
@@ -138,8 +137,11 @@ internal sealed class SimulatedNode : IAsyncDisposable
         {
             await Task.Delay(TimeSpan.FromMilliseconds(double.Parse(CommandOf(member.Assignment)[2], CultureInfo.InvariantCulture)), stopping.Token);
             var ended = member with { Report = member.Report with { Phase = MemberPhase.Succeeded } };
-            if (gangs.TryUpdate(member.Assignment.Gang, ended, member))
-                await SendAsync(ended.Report);
+            if (!gangs.TryUpdate(member.Assignment.Gang, ended, member))
+                return;
+            if (member.Assignment.HostsRendezvous)
+                board.End(NameOf(member.Assignment));
+            await SendAsync(ended.Report);
         }
         catch (OperationCanceledException)
         {
@@ -165,10 +167,9 @@ internal sealed class SimulatedNode : IAsyncDisposable
         RendezvousAddress = assignment is { Phase: GangPhase.Prepare, HostsRendezvous: true } ? $"{node}:1" : null,
     };
 
-    private static string NameOf(GangAssignment assignment) => CommandOf(assignment)[1];
+    private string NameOf(GangAssignment assignment) => CommandOf(assignment)[1];
 
-    private static string[] CommandOf(GangAssignment assignment) =>
-        [.. (JsonNode.Parse(assignment.Workload)?["command"] as JsonArray ?? []).Select(part => part?.GetValue<string>() ?? "")];
+    private string[] CommandOf(GangAssignment assignment) => board.CommandOf(assignment.Gang, assignment.Workload);
 
     private sealed record Member(GangAssignment Assignment, GangMemberReport Report);
 }

@@ -18,8 +18,11 @@ internal sealed record ControlContext(ControlPlane Plane, SchedulerDbContext Db,
     /// <summary>What this batch created by request id, and has not committed yet.</summary>
     public Dictionary<string, string> Created { get; } = [];
 
+    /// <summary>Statements of the batch, executed before the other writes.</summary>
+    public RowWriter Rows { get; } = new();
+
     /// <summary>Whether something beside the control plane's own changes is to be written.</summary>
-    public bool HasWrites => writes.Count > 0;
+    public bool HasWrites => writes.Count > 0 || Rows.Count > 0;
 
     /// <summary>Names whose watchers are to look again.</summary>
     public IReadOnlySet<string> Touched => touched;

@@ -213,9 +213,8 @@ internal sealed partial class ControlLoop(
             throw NotLeading();
         }
 
-        var rows = new RowWriter();
-        store.Write(rows, changes);
-        await rows.FlushAsync(db, cancellationToken);
+        store.Write(context.Rows, changes);
+        await context.Rows.FlushAsync(db, cancellationToken);
         if (changes.History is { } history)
         {
             await UsageAccounts.StoreAsync(db, history, cancellationToken);

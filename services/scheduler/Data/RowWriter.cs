@@ -12,6 +12,9 @@ internal sealed class RowWriter
 {
     private readonly List<(string Sql, object?[] Values, string? Guard)> statements = [];
 
+    /// <summary>Statements that were added.</summary>
+    public int Count => statements.Count;
+
     /// <summary>Adds a statement that may change any number of rows.</summary>
     public void Add(string sql, params object?[] values) => statements.Add((sql, values, null));
 

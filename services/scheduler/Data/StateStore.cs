@@ -108,6 +108,10 @@ internal sealed class StateStore
         }
     }
 
+    /// <summary>Adds the row of a new job.</summary>
+    public static void Insert(RowWriter rows, JobRow job) => rows.Add(
+        Sql.InsertJob, job.Id, job.Project, job.Uid, job.Sequence, job.Spec, job.Model, job.User, job.Predicted, job.CreatedUnixMs);
+
     /// <summary>An attempt's row says for whom it holds what since when, and later until when; how far it is is in its gang's row.</summary>
     private void Store(RowWriter rows, GangState gang, AttemptState attempt, StopOutcome? outcome)
     {
@@ -190,6 +194,12 @@ internal sealed class StateStore
     /// <summary>Statements that both databases take.</summary>
     private static class Sql
     {
+        public const string InsertJob =
+            """
+            INSERT INTO jobs ("Id", "Project", "Uid", "Sequence", "Spec", "Model", "User", "Predicted", "CreatedUnixMs")
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+            """;
+
         public const string InsertGang =
             """INSERT INTO gangs ("Gang", "Project", "Kind", "Stage", "Terminal", "Attempt", "State", "Version") VALUES ($1, $2, $3, $4, $5, $6, $7, $8)""";
 

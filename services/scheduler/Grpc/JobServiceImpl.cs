@@ -51,7 +51,7 @@ internal sealed class JobServiceImpl(
 
                 string created = JobIds.New(name);
                 long now = control.Now.ToUnixTimeMilliseconds();
-                control.Add(row = new JobRow
+                row = new JobRow
                 {
                     Id = created,
                     Project = project,
@@ -61,7 +61,8 @@ internal sealed class JobServiceImpl(
                     User = user,
                     Predicted = predicted,
                     CreatedUnixMs = now,
-                });
+                };
+                StateStore.Insert(control.Rows, row);
                 if (request.RequestId.Length > 0)
                 {
                     control.Add(new RequestRow { Scope = $"{project}/jobs", RequestId = request.RequestId, Digest = digest, Resource = created, CreatedUnixMs = now });
