@@ -138,12 +138,13 @@ internal sealed partial class ControlLoop(
                 await CommitAsync(changes, context, cancellationToken);
             }
 
+            // Readers see it before those who asked for it hear of it.
+            Tell(changes, context);
             foreach (var work in applied)
             {
                 work.Complete();
             }
 
-            Tell(changes, context);
             if (batch.Count > 0)
             {
                 SchedulerMetrics.Cycle.Observe(time.GetElapsedTime(started).TotalSeconds);
