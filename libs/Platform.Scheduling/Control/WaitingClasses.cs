@@ -56,7 +56,8 @@ internal sealed class WaitingClasses
             {
                 // What is set aside for one gang is not for those behind it.
                 reason = last.Reason.Code != PendingCode.Reservation ? last.Reason : new PendingReason(
-                    PendingCode.Priority, $"{last.Gang}, which needs the same and goes before it, waits too.") { Causes = [last.Reason], Unblocks = last.Reason.Unblocks };
+                    PendingCode.Priority, $"{last.Gang}, which needs the same and goes before it, waits too.")
+                { Causes = [last.Reason], Unblocks = last.Reason.Unblocks };
             }
             else
             {
