@@ -9,7 +9,8 @@ namespace Platform.Torch.Kernels;
 
 /// <summary>
 /// Causal grouped-query attention on the CPU, forward and backward, for training loops that drive the backward themselves.
-/// Computes in fp32 whatever the inputs' type, keeps one number per row between the passes instead of the T × T weights
+/// Sums in fp32; inputs in bf16 are multiplied as such where the processor can (<see cref="PairedAttention"/>), else as fp32.
+/// Keeps one number per row between the passes instead of the T × T weights
 /// (Dao et al. 2022), never computes what the causal mask hides beyond a tile, and reduces in a fixed order: a head's bits
 /// depend neither on the other heads nor on the number of threads.
 /// </summary>
@@ -53,7 +54,10 @@ public static unsafe class CausalAttentionKernel
         using var result = result_BTHD.transpose(1, 2);
         var (q, k, v, o) = (Rows(query), Rows(key), Rows(value), Rows(result));
         var logSums = (float*)TensorMemory.DataPointer(logSums_BHT);
-        ForEachSharedHead(shape, (batch, shared, memory) => ForwardHeads(shape, batch, shared, memory, q, k, v, o, logSums));
+        if (IsPaired(query))
+            ForEachSharedHead(shape, true, (batch, shared, memory) => PairedAttention.Forward(shape, batch, shared, memory, q, k, v, o, logSums));
+        else
+            ForEachSharedHead(shape, false, (batch, shared, memory) => ForwardHeads(shape, batch, shared, memory, q, k, v, o, logSums));
         KeepAlive(query, key, value);
         return (result_BTHD, logSums_BHT);
     }
@@ -90,7 +94,10 @@ public static unsafe class CausalAttentionKernel
         var heads = new BackwardHeads(
             Rows(query), Rows(key), Rows(value), Rows(result), Rows(gradient),
             Rows(queryGradient), Rows(keyGradient), Rows(valueGradient), (float*)TensorMemory.DataPointer(logSums_BHT));
-        ForEachSharedHead(shape, (batch, shared, memory) => BackwardSharedHead(shape, batch, shared, memory, heads));
+        if (IsPaired(query))
+            ForEachSharedHead(shape, true, (batch, shared, memory) => PairedAttention.Backward(shape, batch, shared, memory, heads));
+        else
+            ForEachSharedHead(shape, false, (batch, shared, memory) => BackwardSharedHead(shape, batch, shared, memory, heads));
         KeepAlive(gradient_BTHD, query, key, value, result_BTHD, logSums_BHT, queryGradient, keyGradient, valueGradient);
     }
 
@@ -184,9 +191,13 @@ public static unsafe class CausalAttentionKernel
         }
     }
 
-    private static void ForEachSharedHead(AttentionShape shape, SharedHeadWork work)
+    private static bool IsPaired(Tensor query) => query.dtype == ScalarType.BFloat16 && PairedAttention.Exists;
+
+    private static void ForEachSharedHead(AttentionShape shape, bool isPaired, SharedHeadWork work)
     {
-        var needed = shape.ScratchElements;
+        // Vectors that lie across two cache lines take twice as long to read.
+        const int line = 64 / sizeof(float);
+        var needed = (isPaired ? PairedAttention.ScratchElements(shape) : shape.ScratchElements) + line;
         var tasks = shape.Batch * shape.SharedHeads;
         KernelThreads.ForEach(tasks, Run);
 
@@ -195,7 +206,7 @@ public static unsafe class CausalAttentionKernel
             if (_scratch is null || _scratch.Length < needed)
                 _scratch = GC.AllocateArray<float>(needed, pinned: true);
             fixed (float* memory = _scratch)
-                work(task / shape.SharedHeads, task % shape.SharedHeads, memory);
+                work(task / shape.SharedHeads, task % shape.SharedHeads, (float*)(((nint)memory + 63) & ~63));
         }
     }
 
@@ -261,20 +272,6 @@ public static unsafe class CausalAttentionKernel
     }
 
     private delegate void SharedHeadWork(int batch, int shared, float* memory);
-
-    private readonly record struct BackwardHeads(
-        HeadRows Query, HeadRows Key, HeadRows Value, HeadRows Result, HeadRows Gradient,
-        HeadRows QueryGradient, HeadRows KeyGradient, HeadRows ValueGradient, nint LogSumsAddress)
-    {
-        public BackwardHeads(
-            HeadRows query, HeadRows key, HeadRows value, HeadRows result, HeadRows gradient,
-            HeadRows queryGradient, HeadRows keyGradient, HeadRows valueGradient, float* logSums)
-            : this(query, key, value, result, gradient, queryGradient, keyGradient, valueGradient, (nint)logSums)
-        {
-        }
-
-        public float* LogSums => (float*)LogSumsAddress;
-    }
 
     private ref struct Scratch(float* memory)
     {

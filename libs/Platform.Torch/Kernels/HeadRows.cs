@@ -26,6 +26,10 @@ internal readonly unsafe struct HeadRows
         _size = (int)x_BHTD.shape[3];
     }
 
+    /// <summary>The rows of a head where they lie; for bf16 only.</summary>
+    public PairedHead At(int batch, int head) => new(
+        (nint)(_start + (sizeof(ushort) * ((batch * _batchStride) + (head * _headStride)))), (nint)(sizeof(ushort) * _rowStride));
+
     /// <summary>
     /// Copies the T rows of a head, each times <paramref name="scale"/>, to rows of D elements, and sets the rows from T to
     /// <paramref name="paddedRows"/> to zero: they are multiplied by zero weights, which would not silence an old infinity.

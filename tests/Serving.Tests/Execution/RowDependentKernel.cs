@@ -1,6 +1,3 @@
-using Platform.Serving.Execution;
-using Platform.Serving.Execution.Kernels;
-
 namespace Platform.Serving.Tests.Execution;
 
 /// <summary>Adds the first half of the inputs to the second, but only where there are several rows.</summary>

@@ -1,7 +1,7 @@
 using System.ComponentModel;
 using System.Runtime.InteropServices;
 
-namespace Platform.Serving.Execution.Kernels;
+namespace Platform.Torch.Kernels.Machine;
 
 /// <summary>Machine code in pages of its own, never writable and executable at once.</summary>
 internal sealed unsafe partial class ExecutableMemory : SafeHandle

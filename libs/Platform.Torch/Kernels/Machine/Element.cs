@@ -2,7 +2,7 @@ using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 using System.Runtime.Intrinsics.X86;
 
-namespace Platform.Serving.Execution;
+namespace Platform.Torch.Kernels.Machine;
 
 /// <summary>A stored number that kernels read and write as fp32, 16 at a time.</summary>
 internal unsafe interface IElement<T>

@@ -1,7 +1,7 @@
 using System.ComponentModel;
 using System.Runtime.Intrinsics.X86;
 
-namespace Platform.Serving.Execution.Kernels;
+namespace Platform.Torch.Kernels.Machine;
 
 /// <summary>
 /// The kernel as machine code that is written when the program starts, since .NET 10 has no intrinsic for AVX512-BF16 and

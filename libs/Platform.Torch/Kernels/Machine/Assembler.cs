@@ -1,6 +1,6 @@
 using System.Buffers.Binary;
 
-namespace Platform.Serving.Execution.Kernels;
+namespace Platform.Torch.Kernels.Machine;
 
 /// <summary>A general register of 64-bit x86, by its number in instructions.</summary>
 internal enum Register

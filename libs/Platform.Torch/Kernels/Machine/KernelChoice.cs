@@ -1,4 +1,6 @@
-namespace Platform.Serving.Execution.Kernels;
+using System.Runtime.InteropServices;
+
+namespace Platform.Torch.Kernels.Machine;
 
 /// <summary>The fastest kernel that this machine can run, checked on this machine before it is used.</summary>
 internal static unsafe class KernelChoice
@@ -24,11 +26,24 @@ internal static unsafe class KernelChoice
     {
         const int columns = TileKernel<T>.Columns, most = TileKernel<T>.MaxRows;
         var inputs = Rounds * TileKernel<T>.RoundInputs;
-        using var memory = new NativeBuffer((long)inputs * (most + columns) * sizeof(T));
-        using var results = new NativeBuffer(3L * most * columns * sizeof(float));
-        var input = memory.Pointer<T>();
+        var memory = NativeMemory.AlignedAlloc((nuint)((inputs * (most + columns) * sizeof(T)) + (3 * most * columns * sizeof(float))), 64);
+        try
+        {
+            return Check(kernel, trusted, (T*)memory);
+        }
+        finally
+        {
+            NativeMemory.AlignedFree(memory);
+        }
+    }
+
+    private static string? Check<T>(TileKernel<T> kernel, TileKernel<T> trusted, T* input)
+        where T : unmanaged, IElement<T>
+    {
+        const int columns = TileKernel<T>.Columns, most = TileKernel<T>.MaxRows;
+        var inputs = Rounds * TileKernel<T>.RoundInputs;
         var panel = input + (most * inputs);
-        var found = results.Pointer<float>();
+        var found = (float*)(input + (inputs * (most + columns)));
         var alone = found + (most * columns);
         var expected = alone + (most * columns);
         var random = new Random(1);

@@ -1,4 +1,4 @@
-namespace Platform.Serving.Execution.Kernels;
+namespace Platform.Torch.Kernels.Machine;
 
 /// <summary>
 /// Multiplies a few rows by one panel of a packed matrix: 32 outputs, with the weights of a step (one input in fp32, a pair in
