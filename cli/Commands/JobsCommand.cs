@@ -25,13 +25,31 @@ internal static class JobsCommand
     private static ExampledCommand Update(CommandRunner runner)
     {
         var id = Id();
-        var priority = new Option<int>("--priority") { Description = "Higher goes first in its queue.", HelpName = "N", Required = true };
-        var command = new ExampledCommand("update", "Change a job that waits or runs.", "platform jobs update docs-lm-1 --priority 200") { id, priority };
+        var priority = new Option<int?>("--priority") { Description = "Higher goes first in its queue.", HelpName = "N" };
+        var steps = new Option<int?>("--steps") { Description = "Optimizer steps in all; more than are done.", HelpName = "N" };
+        var lr = new Option<double?>("--lr") { Description = "Peak learning rate, from the next step on.", HelpName = "RATE" };
+        var width = new Option<int?>("--data-width") { Description = "Data-parallel width, from the next step on; of an elastic job the widest.", HelpName = "N" };
+        var command = new ExampledCommand(
+            "update", "Change a job that waits or runs. Ranks that run save and go on from there in the new form.",
+            "platform jobs update docs-lm-1 --priority 200", "platform jobs update docs-lm-1 --steps 600 --lr 5e-4")
+        {
+            id, priority, steps, lr, width,
+        };
         runner.Handle(command, async call =>
         {
-            var job = await call.Session.Jobs.UpdateJobAsync(
-                new UpdateJobRequest { Name = call.Session.Names.Job(call.Parse.GetRequiredValue(id)), Priority = call.Parse.GetValue(priority) }, call.Session.Call(call.Cancellation));
-            call.Print(job, () => call.Output.WriteLine($"{job.Name}: priority {job.Spec.Priority}, {Show.State(job.State)}"));
+            var request = new UpdateJobRequest { Name = call.Session.Names.Job(call.Parse.GetRequiredValue(id)) };
+            if (call.Parse.GetValue(priority) is { } first)
+                request.Priority = first;
+            if (call.Parse.GetValue(steps) is { } count)
+                request.Steps = count;
+            if (call.Parse.GetValue(lr) is { } rate)
+                request.Lr = rate;
+            if (call.Parse.GetValue(width) is { } wide)
+                request.Data = wide;
+            if (!request.HasPriority && !request.HasSteps && !request.HasLr && !request.HasData)
+                throw new CommandException("Nothing to change is given; use --priority, --steps, --lr or --data-width.");
+            var job = await call.Session.Jobs.UpdateJobAsync(request, call.Session.Call(call.Cancellation));
+            call.Print(job, () => call.Output.WriteLine($"{job.Name}: {JobTables.Settings(job)}, {Show.State(job.State)}"));
         });
         return command;
     }

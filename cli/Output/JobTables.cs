@@ -48,6 +48,8 @@ internal static class JobTables
             table.Add("model", job.Model);
         foreach (var group in job.Ranks.GroupBy(rank => rank.Node))
             table.Add($"ranks on {group.Key}", string.Join(", ", group.Select(rank => Text(rank.Rank))));
+        foreach (var done in job.Events)
+            table.Add($"{Show.Age(done.Time, now)} ago", $"{done.Message} [{done.Kind}]");
         foreach (var failure in job.PastFailures)
             table.Add($"attempt {failure.Attempt} failed", $"{failure.Message} [{failure.Reason}]");
         if (job.Failure is { } final)
@@ -74,6 +76,17 @@ internal static class JobTables
         }
 
         table.Write(output, "");
+    }
+
+    /// <summary>What of a job can be changed while it lives.</summary>
+    public static string Settings(Job job)
+    {
+        var priority = string.Create(CultureInfo.InvariantCulture, $"priority {job.Spec.Priority}");
+        return job.Spec.Training is not { HasSteps: true } training
+            ? priority
+            : string.Create(
+                CultureInfo.InvariantCulture,
+                $"{priority}, {training.Steps} steps, learning rate {job.Spec.Optimizer?.Lr}, data-parallel width {job.Layout?.Data ?? job.Spec.Parallelism?.Data}");
     }
 
     /// <summary>One line per step.</summary>

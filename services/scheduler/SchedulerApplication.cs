@@ -67,6 +67,7 @@ public static class SchedulerApplication
         services.AddSingleton<JobLogs>();
         services.AddSingleton<JobTraces>();
         services.AddSingleton<JobPlanning>();
+        services.AddSingleton<JobUpdates>();
         services.AddSingleton<ModelRegistry>();
 
         // Stopped in the opposite order: the loop ends while the leadership is still held.

@@ -53,6 +53,12 @@ public sealed class SchedulerOptions : IValidatedOptions
     /// <summary>How long a job runs at least before it may be asked to make room.</summary>
     public double PreemptionMinRuntimeSeconds { get; set; } = 120;
 
+    /// <summary>Whether elastic jobs give up data-parallel width for others, by checkpoint, and take idle devices.</summary>
+    public bool Elastic { get; set; } = true;
+
+    /// <summary>How long an elastic job runs at least at one width before it takes idle devices.</summary>
+    public double ElasticMinRuntimeSeconds { get; set; } = 300;
+
     /// <summary>Whether jobs whose time is known may start before one that has to wait, when they do not delay it.</summary>
     public bool Backfill { get; set; } = true;
 
@@ -102,9 +108,12 @@ public sealed class SchedulerOptions : IValidatedOptions
             yield return new Violation(nameof(PlacementPolicy), $"Expected one of {string.Join(", ", PlacementPolicies.Names)}, found '{PlacementPolicy}'.");
         }
 
-        if (!(PreemptionMinRuntimeSeconds >= 0))
+        foreach (var (name, value) in new[] { (nameof(PreemptionMinRuntimeSeconds), PreemptionMinRuntimeSeconds), (nameof(ElasticMinRuntimeSeconds), ElasticMinRuntimeSeconds) })
         {
-            yield return new Violation(nameof(PreemptionMinRuntimeSeconds), $"Expected 0 or more, found {PreemptionMinRuntimeSeconds}.");
+            if (!(value >= 0))
+            {
+                yield return new Violation(name, $"Expected 0 or more, found {value}.");
+            }
         }
 
         if (!(FailedCheckpointHours >= 0 && FailedCheckpointHours <= 1e6))
@@ -129,6 +138,8 @@ public sealed class SchedulerOptions : IValidatedOptions
             Preemption = Preemption,
             MinRuntime = TimeSpan.FromSeconds(PreemptionMinRuntimeSeconds),
             Backfill = Backfill,
+            Elastic = Elastic,
+            ElasticMinRuntime = TimeSpan.FromSeconds(ElasticMinRuntimeSeconds),
         },
         Gangs = new GangTimeouts
         {

@@ -149,12 +149,11 @@ public sealed class SubmissionTests
     }
 
     [Fact]
-    public async Task Answers_what_it_does_not_do_with_the_reason()
+    public async Task Says_of_a_job_that_there_is_none()
     {
         await using var cluster = await TestCluster.StartAsync(nodes: 1);
         var update = await Assert.ThrowsAsync<RpcException>(async () => await cluster.Jobs.UpdateJobAsync(new UpdateJobRequest { Name = "projects/default/jobs/x", Steps = 5 }));
-        Assert.Equal(StatusCode.Unimplemented, update.StatusCode);
-        Assert.NotEmpty(update.Status.Detail);
+        Assert.Equal(StatusCode.NotFound, update.StatusCode);
         var missing = await Assert.ThrowsAsync<RpcException>(async () => await cluster.Jobs.GetJobAsync(new GetJobRequest { Name = "projects/default/jobs/x" }));
         Assert.Equal(StatusCode.NotFound, missing.StatusCode);
     }

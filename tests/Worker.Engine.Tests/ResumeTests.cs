@@ -95,6 +95,35 @@ public sealed class ResumeTests
     }
 
     [Fact]
+    public void Other_steps_another_rate_and_another_width_hold_from_the_step_after_the_checkpoint_and_a_run_past_its_end_is_done()
+    {
+        using var directory = new TemporaryDirectory();
+        var job = Job(directory, 1, 1, 2, Precision.Float32);
+        var artifacts = Artifacts(directory, "artifacts");
+        RecordingHost? first = null;
+        using (first = new RecordingHost { OnPoint = point => { if (point.Step == 6) first!.RequestStop(checkpoint: true); } })
+            Gang.Run(job, artifacts, first);
+        var saved = Assert.Single(first.Checkpoints);
+        var changed = job with
+        {
+            Optimizer = job.Optimizer with { Lr = 10 * job.Optimizer.Lr },
+            Parallelism = job.Parallelism with { Data = 1 },
+            Training = job.Training with { Steps = 20 },
+        };
+        using var second = new RecordingHost();
+        Gang.Run(changed, artifacts, second, attempt: 2, resumeFrom: saved.Directory);
+
+        Assert.Equal(Enumerable.Range(saved.Step + 1, 20 - saved.Step), second.Points.Select(point => point.Step));
+        Assert.All(second.Points, point => Assert.Equal(Planning.LearningRate.At(changed.Optimizer, 20, point.Step), point.LearningRate));
+
+        using var third = new RecordingHost();
+        var shorter = changed with { Training = changed.Training with { Steps = saved.Step - 1 } };
+        Assert.All(Gang.Run(shorter, artifacts, third, attempt: 3, resumeFrom: saved.Directory), outcome => Assert.Equal(TrainingOutcome.Finished, outcome));
+        Assert.Empty(third.Points);
+        Assert.Single(third.Models);
+    }
+
+    [Fact]
     public void A_checkpoint_of_another_job_is_refused()
     {
         using var directory = new TemporaryDirectory();

@@ -42,6 +42,9 @@ public sealed record DeploymentOptions
 
     /// <summary>Requests a replica queues before it refuses.</summary>
     public int MaxQueuedRequests { get; init; } = 256;
+
+    /// <summary>Of its replicas among the jobs of their queue: higher goes first and may ask lower to make room.</summary>
+    public int Priority { get; init; } = 200;
 }
 
 /// <summary><c>engine_config</c>.</summary>

@@ -90,6 +90,7 @@ public static class DeploymentSpecReader
             UpscaleDelaySeconds = autoscaling.Number("upscale_delay_s", new(0, 86_400), 5),
             DownscaleDelaySeconds = autoscaling.Number("downscale_delay_s", new(0, 86_400), 300),
             MaxQueuedRequests = config.Int("max_queued_requests", 0, 1_000_000, 256),
+            Priority = config.Int("priority", -1_000_000, 1_000_000, 200),
         };
     }
 

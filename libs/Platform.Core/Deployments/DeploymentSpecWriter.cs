@@ -40,6 +40,7 @@ public static class DeploymentSpecWriter
             {
                 ["autoscaling"] = autoscaling,
                 ["max_queued_requests"] = spec.Deployment.MaxQueuedRequests,
+                ["priority"] = spec.Deployment.Priority,
             },
             ["engine_config"] = new JsonObject
             {

@@ -52,16 +52,24 @@ public sealed partial class ControlPlane
     /// <summary>Everything the next cycle would decide from. Gangs that a budget keeps from starting are not among those that wait.</summary>
     public CycleInput Input(DateTimeOffset now) => Input(now, BeyondBudget(now).ContainsKey);
 
-    private CycleInput Input(DateTimeOffset now, Func<string, bool> isLeftOut) => new()
+    private CycleInput Input(DateTimeOffset now, Func<string, bool> isLeftOut)
     {
-        Cluster = Snapshot(),
-        Waiting = [.. gangs.Values.Where(gang => gang.Stage == GangStage.Queued && !isLeftOut(gang.Gang)).Select(gang => Waiting(gang, now))],
-        Running = [.. gangs.Values.Where(gang => gang.IsActive).Select(Running)],
-        Queues = [.. queues.Values],
-        History = history,
-        Mix = WorkloadMix.OfCounts(asked.Select(entry => (entry.Key, entry.Value))),
-        Options = options.Cycle,
-    };
+        var surplus = Surplus();
+        var budgets = queues.Values.Any(queue => queue.Budget is not null) ? Budgets(now) : null;
+        return new()
+        {
+            Cluster = Snapshot(),
+            Waiting = [.. gangs.Values.Where(gang => gang.Stage == GangStage.Queued && !isLeftOut(gang.Gang)).Select(gang => Waiting(gang, surplus.Contains(gang.Gang), now))],
+            Running = [.. gangs.Values.Where(gang => gang.IsActive).Select(gang => Running(gang, surplus.Contains(gang.Gang), CanResize(gang), now))],
+            Queues = [.. queues.Values],
+            History = history,
+            Mix = WorkloadMix.OfCounts(asked.Select(entry => (entry.Key, entry.Value))),
+            Options = options.Cycle,
+        };
+
+        // One whose budget is used up would not start again.
+        bool CanResize(GangState gang) => gang.Kind == WorkloadKind.Training && (budgets is null || BudgetReason(gang, budgets, now) is null);
+    }
 
     /// <summary>Runs one cycle.</summary>
     /// <returns>Whether another one may start more.</returns>
@@ -91,9 +99,24 @@ public sealed partial class ControlPlane
             Apply(placement.Gang, new GangEvent.Placed(placement, newToken(), traceDecision(gangs[placement.Gang])) { PricePerHour = PriceOf(gangs[placement.Gang].Shape.DeviceKind) }, now);
         }
 
+        var until = now + options.Gangs.CheckpointGrace + options.Gangs.StopGrace + NominationSlack;
+        foreach (var width in plan.Narrowed)
+        {
+            Apply(width.Gang, new GangEvent.Nominated(width.Placement, until), now);
+            foreach (var resized in width.Resized)
+            {
+                Apply(resized.Gang, new GangEvent.ResizeRequested(resized, until, $"makes room for {width.Gang}"), now);
+            }
+        }
+
+        foreach (var resized in plan.Widened)
+        {
+            Apply(resized.Gang, new GangEvent.ResizeRequested(resized, until, "devices are idle"), now);
+        }
+
         foreach (var room in plan.Preempted)
         {
-            Apply(room.Gang, new GangEvent.Nominated(room.Placement, now + options.Gangs.CheckpointGrace + options.Gangs.StopGrace + NominationSlack), now);
+            Apply(room.Gang, new GangEvent.Nominated(room.Placement, until), now);
             foreach (string victim in room.Victims)
             {
                 Apply(victim, new GangEvent.YieldRequested($"makes room for {room.Gang}"), now);
@@ -114,7 +137,7 @@ public sealed partial class ControlPlane
         asked[kind] = asked.GetValueOrDefault(kind) + gang.Shape.Mesh.WorldSize;
     }
 
-    private static PendingGang Waiting(GangState gang, DateTimeOffset now) => new()
+    private static PendingGang Waiting(GangState gang, bool surplus, DateTimeOffset now) => new()
     {
         Gang = gang.Gang,
         Shape = gang.Shape,
@@ -124,11 +147,11 @@ public sealed partial class ControlPlane
         NotBefore = gang.NotBefore,
         AvoidNodes = gang.AvoidNodes,
         ExpectedRuntime = gang.ExpectedRuntime,
-        MayPreempt = gang.Kind != WorkloadKind.Serving,
+        Surplus = surplus,
         Nominated = gang.Nomination is { } nomination && nomination.Until > now ? nomination.Placement : null,
     };
 
-    private static RunningGang Running(GangState gang)
+    private static RunningGang Running(GangState gang, bool surplus, bool canResize, DateTimeOffset now)
     {
         var attempt = gang.Attempt ?? throw new InvalidOperationException($"{gang.Gang} is {gang.Stage} without an attempt.");
         return new RunningGang
@@ -140,8 +163,11 @@ public sealed partial class ControlPlane
             RunningSince = attempt.RunningAt,
             SavedAt = gang.LatestCheckpoint is { } saved && saved.Attempt == attempt.Number ? saved.CommittedAt : null,
             ExpectedEnd = gang.ExpectedRuntime is { } runtime ? (attempt.RunningAt ?? attempt.PlacedAt) + runtime : null,
-            MayYield = gang.Stage == GangStage.Running && gang.Kind != WorkloadKind.Serving,
+            MayYield = gang.Stage == GangStage.Running,
+            Surplus = surplus,
             Borrows = attempt.Borrows,
+            Shape = canResize ? gang.Shape : null,
+            Returns = gang.Stage == GangStage.Stopping && attempt.Outcome == StopOutcome.Yield && gang.Nomination is { } back && back.Until > now ? back.Placement : null,
         };
     }
 }

@@ -8,7 +8,6 @@ namespace Platform.Scheduling.Control;
 /// <summary>Deployments and their replicas.</summary>
 public sealed partial class ControlPlane
 {
-    private const int ReplicaPriority = 200;
     private const int ReplicaRestarts = 2;
 
     /// <summary>The deployment, or null.</summary>
@@ -61,6 +60,16 @@ public sealed partial class ControlPlane
         }
     }
 
+    /// <summary>
+    /// Gangs of replicas beyond what their deployment wants at least: of each, those that run longest count towards the
+    /// minimum. They have a lower standing than anything else of their priority.
+    /// </summary>
+    private HashSet<string> Surplus() => [.. Replicas.Where(replica => !replica.Gang.IsTerminal).GroupBy(replica => replica.Deployment)
+        .SelectMany(own => own.OrderByDescending(replica => replica.IsReady).ThenBy(replica => replica.Gang.Attempt?.RunningAt ?? replica.Gang.SubmittedAt)
+            .ThenBy(replica => replica.Id, StringComparer.Ordinal)
+            .Skip(deployments.TryGetValue(own.Key, out var deployment) && !deployment.Deleting ? deployment.Spec.Deployment.MinReplicas : 0))
+        .Select(replica => replica.Gang.Gang)];
+
     private static GangState Replica(string id, DeploymentState deployment, DateTimeOffset now) => new()
     {
         Gang = GangOf(id),
@@ -76,7 +85,7 @@ public sealed partial class ControlPlane
         }),
         Shape = GangShape.Of(deployment.Spec),
         Queue = "default",
-        Priority = ReplicaPriority,
+        Priority = deployment.Spec.Deployment.Priority,
         MaxRestarts = ReplicaRestarts,
         SubmittedAt = now,
         StageSince = now,

@@ -33,6 +33,18 @@ public sealed record RunningGang
     /// <summary>Whether its queue was beyond its own quota with it, when it was placed.</summary>
     public bool Borrows { get; init; }
 
+    /// <summary>What it needs, at every width at which it may run; null when its width cannot be changed.</summary>
+    public GangShape? Shape { get; init; }
+
+    /// <summary>Places kept for it while it stops in order to go on at another width; null for none.</summary>
+    public GangPlacement? Returns { get; init; }
+
+    /// <summary>Whether it is a replica beyond those that its deployment wants at least.</summary>
+    public bool Surplus { get; init; }
+
+    /// <summary>Its rank among the gangs of its queue: one makes room for another only when this is lower.</summary>
+    public int Standing => Preemption.Standing(Priority, Surplus);
+
     /// <summary>Gang.</summary>
     public string Gang => Placement.Gang;
 
@@ -51,6 +63,12 @@ public sealed record CycleOptions
 
     /// <summary>How long a gang runs at least before it may be asked to.</summary>
     public TimeSpan MinRuntime { get; init; } = TimeSpan.FromMinutes(2);
+
+    /// <summary>Whether elastic gangs give up data-parallel width for others, and take idle devices.</summary>
+    public bool Elastic { get; init; } = true;
+
+    /// <summary>How long an elastic gang runs at least at one width before it takes idle devices.</summary>
+    public TimeSpan ElasticMinRuntime { get; init; } = TimeSpan.FromMinutes(5);
 
     /// <summary>Whether gangs may start before one that goes first and has to wait, when they do not delay it.</summary>
     public bool Backfill { get; init; } = true;

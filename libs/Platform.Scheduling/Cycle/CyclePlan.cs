@@ -32,6 +32,19 @@ public sealed record GangDeferral(string Gang, PendingReason Reason, int Positio
 /// <param name="Victims">Gangs that leave, whole.</param>
 public sealed record GangPreemption(string Gang, GangPlacement Placement, IReadOnlyList<string> Victims);
 
+/// <summary>An elastic gang that stops by checkpoint to go on at another data-parallel width.</summary>
+/// <param name="Gang">The gang.</param>
+/// <param name="Placement">Where it will be; kept for it until it is there.</param>
+/// <param name="From">Its width so far.</param>
+/// <param name="To">Its width from then on.</param>
+public sealed record GangResize(string Gang, GangPlacement Placement, int From, int To);
+
+/// <summary>Elastic gangs that give up width for another. What they leave is for that one only.</summary>
+/// <param name="Gang">The gang that gets it.</param>
+/// <param name="Placement">Where it will be.</param>
+/// <param name="Resized">Gangs that go on narrower.</param>
+public sealed record GangNarrowing(string Gang, GangPlacement Placement, IReadOnlyList<GangResize> Resized);
+
 /// <summary>What one cycle decided.</summary>
 /// <param name="Placed">Gangs to start, in the order in which they were placed.</param>
 /// <param name="Deferred">Gangs that wait, in the order of the cycle.</param>
@@ -39,4 +52,10 @@ public sealed record CyclePlan(IReadOnlyList<GangPlacement> Placed, IReadOnlyLis
 {
     /// <summary>Gangs that are asked to make room.</summary>
     public IReadOnlyList<GangPreemption> Preempted { get; init; } = [];
+
+    /// <summary>Elastic gangs that give up data-parallel width for another.</summary>
+    public IReadOnlyList<GangNarrowing> Narrowed { get; init; } = [];
+
+    /// <summary>Elastic gangs that take idle devices.</summary>
+    public IReadOnlyList<GangResize> Widened { get; init; } = [];
 }

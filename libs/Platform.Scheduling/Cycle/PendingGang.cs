@@ -160,4 +160,10 @@ public sealed record PendingGang
 
     /// <summary>Places that others leave for it; null for none.</summary>
     public GangPlacement? Nominated { get; init; }
+
+    /// <summary>Whether it is a replica beyond those that its deployment wants at least.</summary>
+    public bool Surplus { get; init; }
+
+    /// <summary>Its rank among the gangs of its queue: it may ask only those with a lower one to make room.</summary>
+    public int Standing => Preemption.Standing(Priority, Surplus);
 }

@@ -25,9 +25,11 @@ public static class SchedulingCycle
         private readonly QueueLedger queues;
         private readonly Timeline timeline;
         private readonly Dictionary<string, RunningGang> running;
+        private readonly List<RunningGang> elastic;
         private readonly List<GangPlacement> placed = [];
         private readonly List<GangDeferral> deferred = [];
         private readonly List<GangPreemption> preempted = [];
+        private readonly List<GangNarrowing> narrowed = [];
         private readonly Dictionary<string, string> firstInLine = [];
         private readonly Dictionary<(string Queue, string Kind), string> heldByQuota = [];
         private readonly HashSet<(GangShape Shape, TimeSpan? Runtime)> fitsNowhere = [];
@@ -41,6 +43,7 @@ public static class SchedulingCycle
             queues = input.QueueLedger();
             timeline = new Timeline(ledger, now);
             running = input.Running.ToDictionary(gang => gang.Gang);
+            elastic = [.. input.Running.Where(gang => gang.Shape is { NarrowerData.Count: > 0 })];
             foreach (var gang in input.Waiting)
             {
                 if (gang.Nominated is { } places)
@@ -52,6 +55,11 @@ public static class SchedulingCycle
 
             foreach (var gang in input.Running)
             {
+                if (gang.Returns is { } back)
+                {
+                    timeline.SetAside(back, gang.Rank, null);
+                }
+
                 if (gang.ExpectedEnd is { } end)
                 {
                     timeline.Ends(end, gang.Placement, gang.Rank);
@@ -67,7 +75,9 @@ public static class SchedulingCycle
                 Decide(gang);
             }
 
-            return new CyclePlan(placed, deferred) { Preempted = preempted };
+            // 7. What nobody who waits can use, elastic gangs may.
+            var widened = Elasticity.Widen(elastic, deferred, firstInLine.Keys, ledger, queues, timeline, input.Options, now);
+            return new CyclePlan(placed, deferred) { Preempted = preempted, Narrowed = narrowed, Widened = widened is null ? [] : [widened] };
         }
 
         /// <summary>1. Order: shares change as gangs are placed, so the next queue is chosen anew each time.</summary>
@@ -134,7 +144,13 @@ public static class SchedulingCycle
                 return;
             }
 
-            if (Preemption.Find(gang, running.Values, ledger, queues, input.Options, now) is { } room)
+            if (Elasticity.Narrow(gang, elastic, ledger, queues, timeline, input.Options, now) is { } width)
+            {
+                Narrow(gang, width);
+                return;
+            }
+
+            if (Preemption.Find(gang, running.Values, ledger, queues, timeline, input.Options, now) is { } room)
             {
                 MakeRoom(gang, room);
                 return;
@@ -197,6 +213,8 @@ public static class SchedulingCycle
                 running.Remove(victim);
             }
 
+            elastic.RemoveAll(other => room.Victims.Contains(other.Gang));
+
             timeline.SetAside(room.Placement, gang.Shape.Rank, gang.ExpectedRuntime);
             queues.Add(gang.Queue, gang.Shape.DeviceKind, MilliOf(room.Placement, gang));
             fitsNowhere.Clear();
@@ -206,6 +224,22 @@ public static class SchedulingCycle
             {
                 Unblocks = [$"{string.Join(" and ", room.Victims)} {(room.Victims.Count == 1 ? "has" : "have")} saved and stopped"],
             });
+        }
+
+        private void Narrow(PendingGang gang, GangNarrowing width)
+        {
+            foreach (var resized in width.Resized)
+            {
+                timeline.SetAside(resized.Placement, running[resized.Gang].Rank, null);
+                running.Remove(resized.Gang);
+                elastic.RemoveAll(other => other.Gang == resized.Gang);
+            }
+
+            timeline.SetAside(width.Placement, gang.Shape.Rank, gang.ExpectedRuntime);
+            queues.Add(gang.Queue, gang.Shape.DeviceKind, MilliOf(width.Placement, gang));
+            fitsNowhere.Clear();
+            narrowed.Add(width);
+            Defer(gang, Elasticity.Reason(gang, width));
         }
 
         /// <summary>6. A reservation for the gang, or its place at the head of the line; and what is missing.</summary>

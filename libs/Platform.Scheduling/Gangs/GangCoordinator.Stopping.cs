@@ -63,20 +63,28 @@ public static partial class GangCoordinator
         _ => (state, Nothing),
     };
 
-    private static (GangState, IReadOnlyList<GangEffect>) Pause(GangState state, DateTimeOffset now) => state.Stage switch
+    private static (GangState, IReadOnlyList<GangEffect>) Pause(GangState state, DateTimeOffset now)
     {
-        GangStage.Queued => (Enter(state with { NotBefore = null }, GangStage.Paused, now, "Paused by its owner."), Nothing),
-        GangStage.Preparing or GangStage.Starting or GangStage.Running => Stop(state, StopOutcome.Pause, "paused by its owner", now),
-        GangStage.Stopping when state.Attempt!.Outcome is StopOutcome.Requeue or StopOutcome.Yield => Redirect(state, StopOutcome.Pause, "paused by its owner", now),
-        _ => (state, Nothing),
-    };
+        var paused = Noted(state, GangNoteKind.Paused, "Its owner paused it.", now);
+        return state.Stage switch
+        {
+            GangStage.Queued => (Enter(paused with { NotBefore = null }, GangStage.Paused, now, "Paused by its owner."), Nothing),
+            GangStage.Preparing or GangStage.Starting or GangStage.Running => Stop(paused, StopOutcome.Pause, "paused by its owner", now),
+            GangStage.Stopping when state.Attempt!.Outcome is StopOutcome.Requeue or StopOutcome.Yield => Redirect(paused, StopOutcome.Pause, "paused by its owner", now),
+            _ => (state, Nothing),
+        };
+    }
 
-    private static (GangState, IReadOnlyList<GangEffect>) Resume(GangState state, DateTimeOffset now) => state.Stage switch
+    private static (GangState, IReadOnlyList<GangEffect>) Resume(GangState state, DateTimeOffset now)
     {
-        GangStage.Paused => (Enter(state, GangStage.Queued, now, "Resumed by its owner; waits for devices."), Nothing),
-        GangStage.Stopping when state.Attempt!.Outcome is StopOutcome.Pause => Redirect(state, StopOutcome.Yield, "resumed by its owner", now),
-        _ => (state, Nothing),
-    };
+        var resumed = Noted(state, GangNoteKind.Resumed, "Its owner let it go on.", now);
+        return state.Stage switch
+        {
+            GangStage.Paused => (Enter(resumed, GangStage.Queued, now, "Resumed by its owner; waits for devices."), Nothing),
+            GangStage.Stopping when state.Attempt!.Outcome is StopOutcome.Pause => Redirect(resumed, StopOutcome.Yield, "resumed by its owner", now),
+            _ => (state, Nothing),
+        };
+    }
 
     private static (GangState, IReadOnlyList<GangEffect>) Yield(GangState state, GangEvent.YieldRequested yielded, DateTimeOffset now, GangTimeouts timeouts)
     {
@@ -87,7 +95,7 @@ public static partial class GangCoordinator
 
         // Of the time that the node has left, its agent keeps what it needs to end ranks that do not stop.
         TimeSpan? grace = yielded.Until is { } until ? TimeSpan.FromSeconds(Math.Max(1, (until - now - timeouts.StopGrace).TotalSeconds)) : null;
-        return Stop(state with { Attempt = state.Attempt! with { Grace = grace } }, StopOutcome.Yield, yielded.Reason, now);
+        return Stop(Noted(state, GangNoteKind.Yielded, Sentence(yielded.Reason), now) with { Attempt = state.Attempt! with { Grace = grace } }, StopOutcome.Yield, yielded.Reason, now);
     }
 
     /// <summary>The members are stopping already; only what follows changes.</summary>
@@ -105,7 +113,7 @@ public static partial class GangCoordinator
         }
 
         attempt = attempt with { EndedAt = now };
-        state = state with { Attempt = attempt };
+        state = AsRevised(state with { Attempt = attempt });
         var (next, effects) = outcome switch
         {
             StopOutcome.Succeed => Finish(state, GangStage.Succeeded, now, "Every rank ended well."),

@@ -26,6 +26,8 @@ public static partial class GangCoordinator
             GangEvent.PauseRequested => Pause(state, now),
             GangEvent.ResumeRequested => Resume(state, now),
             GangEvent.YieldRequested yielded => Yield(state, yielded, now, timeouts),
+            GangEvent.ResizeRequested resize => Resize(state, resize, now),
+            GangEvent.Revised revised => Revise(state, revised, now),
             GangEvent.Tick => Tick(state, now, timeouts),
             _ => throw new ArgumentOutOfRangeException(nameof(happened), happened, "Expected an event of a gang."),
         };

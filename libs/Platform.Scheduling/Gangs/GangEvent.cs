@@ -66,6 +66,17 @@ public abstract record GangEvent
         public DateTimeOffset? Until { get; init; }
     }
 
+    /// <summary>It is to go on at another data-parallel width, from a checkpoint; its places are kept for it until a time.</summary>
+    /// <param name="Resize">Widths and places.</param>
+    /// <param name="Until">When the places are no longer kept.</param>
+    /// <param name="Reason">Why, as a sentence.</param>
+    public sealed record ResizeRequested(GangResize Resize, DateTimeOffset Until, string Reason) : GangEvent;
+
+    /// <summary>Its owner changed what it is to do. A gang that runs saves and goes on from there in the new form.</summary>
+    /// <param name="Revision">The new form.</param>
+    /// <param name="What">What changed, in words.</param>
+    public sealed record Revised(GangRevision Revision, string What) : GangEvent;
+
     /// <summary>Time passed.</summary>
     public sealed record Tick : GangEvent;
 }

@@ -154,6 +154,39 @@ public sealed record AttemptState
 /// <param name="Until">When they are no longer kept for it.</param>
 public sealed record Nomination(GangPlacement Placement, DateTimeOffset Until);
 
+/// <summary>What the next attempt of a gang is to do instead.</summary>
+/// <param name="Workload">The work as JSON.</param>
+/// <param name="Shape">What it needs.</param>
+public sealed record GangRevision(string Workload, GangShape Shape);
+
+/// <summary>Something that its owner or the scheduler did to a gang.</summary>
+/// <param name="Time">When.</param>
+/// <param name="Kind">What was done.</param>
+/// <param name="Message">One sentence.</param>
+public sealed record GangNote(DateTimeOffset Time, GangNoteKind Kind, string Message);
+
+/// <summary>Kinds of <see cref="GangNote"/>. In the API these are the names in upper snake case.</summary>
+public enum GangNoteKind
+{
+    /// <summary>It left its devices: others needed them, or a node was drained.</summary>
+    Yielded,
+
+    /// <summary>It went on at a smaller data-parallel width.</summary>
+    Narrowed,
+
+    /// <summary>It went on at a greater data-parallel width.</summary>
+    Widened,
+
+    /// <summary>Its owner changed what it is to do.</summary>
+    Updated,
+
+    /// <summary>Its owner stopped it for now.</summary>
+    Paused,
+
+    /// <summary>Its owner let it go on.</summary>
+    Resumed,
+}
+
 /// <summary>Why an earlier attempt failed.</summary>
 /// <param name="Attempt">The attempt.</param>
 /// <param name="Failure">What went wrong first.</param>
@@ -257,6 +290,12 @@ public sealed record GangState
 
     /// <summary>Directories of checkpoints that existed and could not be read, oldest first; the last twenty.</summary>
     public IReadOnlyList<string> UnreadableCheckpoints { get; init; } = [];
+
+    /// <summary>What the next attempt is to do instead; null for the same.</summary>
+    public GangRevision? Revision { get; init; }
+
+    /// <summary>What was done to it, oldest first; the last twenty.</summary>
+    public IReadOnlyList<GangNote> Notes { get; init; } = [];
 
     /// <summary>When ranks first ran.</summary>
     public DateTimeOffset? FirstRunningAt { get; init; }

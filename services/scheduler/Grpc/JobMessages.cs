@@ -50,6 +50,7 @@ internal static class JobMessages
             job.Spec.Priority = gang.Priority;
         }
 
+        job.Events.AddRange(gang.Notes.Select(note => new JobEvent { Time = Timestamp.FromDateTimeOffset(note.Time), Kind = UpperSnake.Of(note.Kind), Message = note.Message }));
         job.PastFailures.AddRange(gang.PastFailures.Select(FailureOf));
         job.Ranks.AddRange((gang.Attempt?.Members ?? []).SelectMany(member => member.Ranks.Select(rank => new RankStatus
         {

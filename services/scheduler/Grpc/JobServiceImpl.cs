@@ -18,7 +18,7 @@ namespace Platform.Scheduler.Grpc;
 
 /// <summary>Jobs, as their owners see them.</summary>
 internal sealed class JobServiceImpl(
-    ControlLoop loop, JobReader jobs, JobSubmission submission, JobPlanning planning, JobLogs logs, JobTraces traces, ChangeFeed feed, ControlView view) : JobService.JobServiceBase
+    ControlLoop loop, JobReader jobs, JobSubmission submission, JobPlanning planning, JobLogs logs, JobTraces traces, JobUpdates updates, ChangeFeed feed, ControlView view) : JobService.JobServiceBase
 {
     private static readonly System.Diagnostics.ActivitySource Source = new("Platform.Scheduler");
 
@@ -101,28 +101,23 @@ internal sealed class JobServiceImpl(
     public override async Task<Job> UpdateJob(UpdateJobRequest request, ServerCallContext context)
     {
         var (project, id) = Requests.Name(request.Name, "jobs");
-        if (request.HasSteps || request.HasLr || request.HasData)
-        {
-            throw new UnimplementedException(
-                "Only the priority of a live job can be changed: ranks take no new steps, learning rate or width between steps. Pause it, or submit it again with model.from.");
-        }
-
         var (job, gang) = await jobs.GetAsync(project, id, context.CancellationToken);
         if (request.Etag.Length > 0 && request.Etag != job.Etag)
         {
             throw new FailedPreconditionException("ETAG_MISMATCH", $"{request.Name} has changed since it was read; read it again.");
         }
 
-        if (!request.HasPriority)
+        if (!request.HasPriority && !request.HasSteps && !request.HasLr && !request.HasData)
         {
             throw new InvalidRequestException("priority", "Nothing to change is given.");
         }
 
-        if (IsOver(gang.Stage) || !await loop.RunAsync(control => control.Plane.SetPriority($"jobs/{id}", request.Priority), context.CancellationToken))
+        if (IsOver(gang.Stage))
         {
             throw new FailedPreconditionException("JOB_ENDED", $"{request.Name} cannot be changed: it is over.");
         }
 
+        await loop.RunAsync(control => updates.ApplyAsync(control, project, id, request, context.CancellationToken), context.CancellationToken);
         return (await jobs.GetAsync(project, id, context.CancellationToken)).Job;
     }
 

@@ -173,12 +173,14 @@ public sealed class CheckpointSaver(RankLaunch launch, TrainingPlan plan, Parall
     {
         using var reader = CheckpointReader.Open(path, CheckpointVerification.Structure);
         var header = reader.Manifest.Header;
-        if (header.Seed != plan.Spec.Training.Seed || header.Step > plan.Spec.Training.Steps
+
+        // A checkpoint may be of a later step than the job's last: its owner asked for fewer while it ran. Then it is done.
+        if (header.Seed != plan.Spec.Training.Seed
             || header.DataPosition != header.Step * plan.Spec.Training.GlobalBatchSize)
             throw new ModelFormatException(
                 Path.Combine(path, CheckpointManifest.FileName), "header",
                 $"found step {header.Step} of seed {header.Seed} at data position {header.DataPosition}; this job has seed " +
-                $"{plan.Spec.Training.Seed}, {plan.Spec.Training.Steps} steps and {plan.Spec.Training.GlobalBatchSize} sequences per step");
+                $"{plan.Spec.Training.Seed} and {plan.Spec.Training.GlobalBatchSize} sequences per step");
 
         // Every byte is checked once, by some rank; the first step needs all ranks, so nothing is built on a damaged file.
         foreach (var (index, shard) in reader.Manifest.Shards.Index())
