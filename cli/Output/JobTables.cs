@@ -86,7 +86,7 @@ internal static class JobTables
             ? priority
             : string.Create(
                 CultureInfo.InvariantCulture,
-                $"{priority}, {training.Steps} steps, learning rate {job.Spec.Optimizer?.Lr}, data-parallel width {job.Layout?.Data ?? job.Spec.Parallelism?.Data}");
+                $"{priority}, {training.Steps} steps, learning rate {job.Spec.Optimizer?.Lr}, data-parallel width {(job.Spec.Parallelism is { HasData: true } split ? split.Data : job.Layout?.Data)}");
     }
 
     /// <summary>One line per step.</summary>
@@ -115,20 +115,32 @@ internal static class JobTables
         if (explanation.Reasons.Count == 0)
             output.WriteLine("Nothing holds it back.");
         foreach (var reason in explanation.Reasons)
-            WriteReason(output, reason, "");
+            WriteReason(output, reason, "", "");
         if (explanation.Position > 0)
             output.WriteLine($"Position in its queue: {explanation.Position}");
         if (explanation.EstimatedStart is { } start)
-            output.WriteLine(string.Create(CultureInfo.InvariantCulture, $"Estimated start: {start.ToDateTimeOffset().ToLocalTime():yyyy-MM-dd HH:mm:ss}"));
+        {
+            var basis = explanation.EstimateBasis switch
+            {
+                "RESERVATION" => " (devices are reserved for it)",
+                "RUNTIMES" => " (by what is known of how long others run)",
+                _ => "",
+            };
+            output.WriteLine(string.Create(CultureInfo.InvariantCulture, $"Estimated start: {start.ToDateTimeOffset().ToLocalTime():yyyy-MM-dd HH:mm:ss}{basis}"));
+        }
+
         foreach (var change in explanation.Counterfactuals)
-            output.WriteLine($"It would start if: {change}");
+            output.WriteLine(change.StartsWith("would ", StringComparison.Ordinal) ? $"It {change}." : $"It would start if: {change}");
     }
 
-    private static void WriteReason(TextWriter output, PendingReason reason, string indent)
+    private static void WriteReason(TextWriter output, PendingReason reason, string first, string rest)
     {
-        output.WriteLine($"{indent}{reason.Message} [{reason.Reason}]");
-        foreach (var cause in reason.Causes)
-            WriteReason(output, cause, indent + "  ");
+        output.WriteLine($"{first}{reason.Message} [{reason.Reason}]");
+        for (var n = 0; n < reason.Causes.Count; n++)
+        {
+            var isLast = n == reason.Causes.Count - 1;
+            WriteReason(output, reason.Causes[n], rest + (isLast ? "└─ " : "├─ "), rest + (isLast ? "   " : "│  "));
+        }
     }
 
     private static string Step(TrainingProgress? progress) =>

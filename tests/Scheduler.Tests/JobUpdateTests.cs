@@ -1,7 +1,6 @@
 using System.Text.Json.Nodes;
 using Google.Rpc;
 using Grpc.Core;
-using Platform.Core.Gangs;
 using Platform.Scheduler.Tests.Fixtures;
 using Platform.V1;
 using Xunit;

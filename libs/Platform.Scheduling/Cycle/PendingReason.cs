@@ -32,13 +32,30 @@ public enum PendingCode
 
     /// <summary>Devices are set aside: for it, once others have left them, or for a gang that goes first.</summary>
     Reservation,
+
+    /// <summary>What those who provide nodes do about it.</summary>
+    Provider,
 }
+
+/// <summary>Devices, in thousandths.</summary>
+/// <param name="DeviceKind"><c>cpu</c> or <c>cuda</c>.</param>
+/// <param name="NeededMilli">What is needed.</param>
+/// <param name="FreeMilli">What is free, or of a quota available.</param>
+/// <param name="TotalMilli">What there is.</param>
+/// <param name="MissingMilli">What is missing.</param>
+public sealed record PendingFigures(string DeviceKind, long NeededMilli, long FreeMilli, long TotalMilli, long MissingMilli);
 
 /// <summary>Why a gang is not placed, with the figures that decide it.</summary>
 /// <param name="Code">Kind of reason.</param>
 /// <param name="Message">The figures as a sentence.</param>
 public sealed record PendingReason(PendingCode Code, string Message)
 {
+    /// <summary>The gang, queue, node or topology domain that it is about; empty for none.</summary>
+    public string Subject { get; init; } = "";
+
+    /// <summary>The numbers behind the message; null where there are none.</summary>
+    public PendingFigures? Figures { get; init; }
+
     /// <summary>What lies behind it.</summary>
     public IReadOnlyList<PendingReason> Causes { get; init; } = [];
 

@@ -5,7 +5,6 @@ using Platform.Core.Gangs;
 using Platform.Core.Jobs;
 using Platform.Core.Validation;
 using Platform.Hosting.Errors;
-using Platform.Scheduler.Core;
 using Platform.Scheduling.Cycle;
 using Platform.Scheduling.Gangs;
 using Platform.Scheduling.Planning;

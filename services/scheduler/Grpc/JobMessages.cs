@@ -81,9 +81,36 @@ internal static class JobMessages
 
     public static PendingReason ReasonOf(Scheduling.Cycle.PendingReason reason)
     {
-        var message = new PendingReason { Reason = UpperSnake.Of(reason.Code), Message = reason.Message };
+        var message = new PendingReason { Reason = UpperSnake.Of(reason.Code), Message = reason.Message, Subject = reason.Subject };
+        if (reason.Figures is { } figures)
+        {
+            message.Figures = new V1.PendingFigures
+            {
+                DeviceKind = figures.DeviceKind,
+                Needed = figures.NeededMilli / 1000.0,
+                Free = figures.FreeMilli / 1000.0,
+                Total = figures.TotalMilli / 1000.0,
+                Missing = figures.MissingMilli / 1000.0,
+            };
+        }
+
         message.Causes.AddRange(reason.Causes.Select(ReasonOf));
         return message;
+    }
+
+    /// <summary>Adds why a job waits. Without an explanation (its queue's budget keeps it from the cycle) what the last cycle said stands.</summary>
+    public static void AddTo(ExplainJobResponse response, Explanation? explanation, GangDeferral deferral)
+    {
+        response.Position = explanation?.Position ?? deferral.Position;
+        response.Reasons.Add(ReasonOf(explanation?.Reason ?? deferral.Reason));
+        response.EstimatedStart = TimeOf(explanation?.EstimatedStart ?? deferral.EstimatedStart);
+        response.EstimateBasis = explanation?.Basis is { } basis ? UpperSnake.Of(basis) : "";
+        foreach (var change in explanation?.Changes ?? [])
+        {
+            response.Changes.Add(new V1.Counterfactual { Change = UpperSnake.Of(change.Change), Message = change.Message, Subject = change.Subject, Amount = change.Amount });
+        }
+
+        response.Counterfactuals.AddRange(response.Changes.Select(change => change.Message).Concat(deferral.Reason.Unblocks).Distinct());
     }
 
     private static TrainingProgress ProgressOf(GangState gang, ProgressRow? row, int totalSteps)

@@ -1,6 +1,5 @@
 using System.Security.Cryptography;
 using Google.Protobuf;
-using Google.Protobuf.WellKnownTypes;
 using Grpc.Core;
 using Microsoft.EntityFrameworkCore;
 using Platform.Core.Jobs;
@@ -197,12 +196,8 @@ internal sealed class JobServiceImpl(
         var response = new ExplainJobResponse();
         if (view.Now.Deferrals.GetValueOrDefault($"jobs/{id}") is { } deferral)
         {
-            response.Position = deferral.Position;
-            response.EstimatedStart = deferral.EstimatedStart is { } start ? Timestamp.FromDateTimeOffset(start) : null;
-            response.Reasons.Add(JobMessages.ReasonOf(deferral.Reason));
-            var input = await loop.RunAsync(control => (control.Plane.Input(control.Now), control.Now), context.CancellationToken);
-            var tried = Scheduling.Cycle.Counterfactuals.Of($"jobs/{id}", input.Item1, input.Now);
-            response.Counterfactuals.AddRange(tried.Concat(deferral.Reason.Unblocks).Distinct());
+            var (input, now) = await loop.RunAsync(control => (control.Plane.Input(control.Now), control.Now), context.CancellationToken);
+            JobMessages.AddTo(response, Scheduling.Cycle.Explanation.Of($"jobs/{id}", input, deferral, now), deferral);
         }
         else
         {

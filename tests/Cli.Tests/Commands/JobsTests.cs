@@ -137,7 +137,7 @@ public sealed class JobsTests
         var run = await cli.RunAsync("jobs", "explain", "x");
 
         Assert.Equal(
-            ["8 devices are needed, 4 are free. [CAPACITY]", "  node-2 is lost. [NODE_HEALTH]", "Position in its queue: 2", "It would start if: job other ends"],
+            ["8 devices are needed, 4 are free. [CAPACITY]", "└─ node-2 is lost. [NODE_HEALTH]", "Position in its queue: 2", "It would start if: job other ends"],
             run.OutputLines);
     }
 
