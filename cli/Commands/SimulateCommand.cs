@@ -12,30 +12,35 @@ internal static class SimulateCommand
 {
     public static Command Create(CommandRunner runner)
     {
-        var nodes = new Option<string>("--nodes") { Description = "CSV of nodes: sn,cpu_milli,memory_mib,gpu,model.", HelpName = "FILE", Required = true };
-        var tasks = new Option<string>("--tasks") { Description = "CSV of tasks: name,cpu_milli,memory_mib,num_gpu,gpu_milli,gpu_spec,…", HelpName = "FILE", Required = true };
-        var demand = new Option<double>("--demand") { Description = "Devices asked for, over those that exist.", HelpName = "RATIO", DefaultValueFactory = _ => 1.3 };
+        var trace = new Argument<string?>("TRACE") { Description = "Gangs that arrive and end: JSON lines, or the CSV of a public trace. Without it --tasks is packed.", Arity = ArgumentArity.ZeroOrOne };
+        var nodes = new Option<string>("--nodes") { Description = "CSV of nodes (sn,cpu_milli,memory_mib,gpu,model), or 4x8 for four nodes of eight devices.", HelpName = "FILE", Required = true };
+        var tasks = new Option<string>("--tasks") { Description = "CSV of tasks to be packed: name,cpu_milli,memory_mib,num_gpu,gpu_milli,gpu_spec,…", HelpName = "FILE" };
+        var demand = new Option<double>("--demand") { Description = "With --tasks: devices asked for, over those that exist.", HelpName = "RATIO", DefaultValueFactory = _ => 1.3 };
         var policy = new Option<string>("--policy") { Description = "How places are chosen.", DefaultValueFactory = _ => PlacementPolicies.Foresight };
         policy.AcceptOnlyFromAmong([.. PlacementPolicies.Names]);
-        var seeds = new Option<string>("--seeds") { Description = "Seeds of order and draws: 42, 42-51 or 1,2,3.", HelpName = "SEEDS", DefaultValueFactory = _ => "42-51" };
+        var seeds = new Option<string>("--seeds") { Description = "With --tasks: seeds of order and draws: 42, 42-51 or 1,2,3.", HelpName = "SEEDS", DefaultValueFactory = _ => "42-51" };
+        var replay = new ReplayRun();
         var command = new ExampledCommand(
-            "simulate", "Replay a cluster trace through the scheduler's placement and say how full the cluster gets.",
-            "platform simulate --nodes nodes.csv --tasks tasks.csv --policy fgd --seeds 42-51 -o json")
+            "simulate", "Run a trace through the scheduler's own core over a virtual clock, or pack a cluster with tasks, without a server.",
+            "platform simulate jobs.jsonl --nodes 16x8 --timeline week.html", "platform simulate --nodes nodes.csv --tasks tasks.csv --policy fgd --seeds 42-51 -o json")
         {
-            nodes, tasks, demand, policy, seeds,
+            trace, nodes, tasks, demand, policy, seeds, replay.Timeline, replay.MinRuntime, replay.ElasticMinRuntime, replay.NoPreemption, replay.NoBackfill,
         };
         runner.HandleLocally(command, (parse, cancellation) =>
         {
+            string chosen = parse.GetRequiredValue(policy);
+            if (parse.GetValue(trace) is { } file)
+                return Task.FromResult(replay.Run(runner, parse, file, parse.GetRequiredValue(nodes), chosen, cancellation));
             double ratio = parse.GetValue(demand);
             if (!(ratio > 0))
                 throw new CommandException($"--demand: expected more than 0, found {ratio}.");
-            var trace = Read(runner.Terminal, parse.GetRequiredValue(nodes), parse.GetRequiredValue(tasks));
-            string chosen = parse.GetRequiredValue(policy);
+            string packed = parse.GetValue(tasks) ?? throw new CommandException("Give a TRACE to replay, or --tasks to pack.");
+            var cluster = Read(runner.Terminal, parse.GetRequiredValue(nodes), packed);
             var wanted = Seeds(parse.GetRequiredValue(seeds));
             var results = new PackingResult[wanted.Count];
             Parallel.For(
                 0, wanted.Count, new ParallelOptions { CancellationToken = cancellation, MaxDegreeOfParallelism = Environment.ProcessorCount },
-                run => results[run] = PackingExperiment.Run(trace, chosen, ratio, wanted[run]));
+                run => results[run] = PackingExperiment.Run(cluster, chosen, ratio, wanted[run]));
             Write(runner.Terminal.Output, chosen, results, runner.Options.Format(parse));
             return Task.FromResult(ExitCode.Success);
         });

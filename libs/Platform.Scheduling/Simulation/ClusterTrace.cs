@@ -17,11 +17,16 @@ public sealed record ClusterTrace(ClusterSnapshot Cluster, IReadOnlyList<RankReq
     /// <summary>Reads the two files' lines.</summary>
     /// <exception cref="TraceFormatException">A column is missing or a value is no number.</exception>
     public static ClusterTrace Read(IEnumerable<string> nodes, IEnumerable<string> tasks) => new(
-        new ClusterSnapshot([.. Rows(nodes, "nodes", "sn", "cpu_milli", "memory_mib", "gpu", "model").Select(NodeOf)]),
+        ReadNodes(nodes),
         [.. Rows(tasks, "tasks", "cpu_milli", "memory_mib", "num_gpu", "gpu_milli", "gpu_spec").Select(TaskOf)]);
 
+    /// <summary>Reads the nodes; columns <c>zone</c>, <c>rack</c> and <c>block</c> are their topology where they are given.</summary>
+    /// <exception cref="TraceFormatException">A column is missing or a value is no number.</exception>
+    public static ClusterSnapshot ReadNodes(IEnumerable<string> nodes) =>
+        new([.. Rows(nodes, "nodes", "sn", "cpu_milli", "memory_mib", "gpu", "model").Select(NodeOf)]);
+
     private static NodeSnapshot NodeOf(Row row) => new(
-        row.Text("sn"), true, "", new Dictionary<string, string>(), row.Number("memory_mib") * Mebibyte, row.Number("memory_mib") * Mebibyte,
+        row.Text("sn"), true, "", row.Topology(), row.Number("memory_mib") * Mebibyte, row.Number("memory_mib") * Mebibyte,
         [.. Enumerable.Range(0, (int)row.Number("gpu")).Select(index => new DeviceSnapshot(index, "cuda", 0, true, 1000) { Model = row.Text("model") })])
     {
         CpuMilli = row.Number("cpu_milli"),
@@ -73,6 +78,10 @@ public sealed record ClusterTrace(ClusterSnapshot Cluster, IReadOnlyList<RankReq
 
     private sealed record Row(string[] Header, string[] Cells, string Where)
     {
+        private static readonly string[] Levels = ["zone", "rack", "block"];
+
+        public Dictionary<string, string> Topology() => Levels.Where(level => Header.Contains(level)).ToDictionary(level => level, Text);
+
         public string Text(string column) => Cells[Array.IndexOf(Header, column)];
 
         public long Number(string column) => long.TryParse(Text(column), NumberStyles.None, CultureInfo.InvariantCulture, out long number)

@@ -77,8 +77,12 @@ internal sealed class ClusterServiceImpl(ControlLoop loop, IDbContextFactory<Sch
         return UsageMessages.Of(sums, query);
     }
 
-    public override Task<SimulateResponse> Simulate(SimulateRequest request, ServerCallContext context) => throw new UnimplementedException(
-        "Replaying a trace through the scheduling core is not offered by this version.");
+    public override async Task<SimulateResponse> Simulate(SimulateRequest request, ServerCallContext context)
+    {
+        var cluster = await loop.RunAsync(control => control.Plane.Snapshot().Emptied(), context.CancellationToken);
+        return await Task.Factory.StartNew(
+            () => TraceReplays.Run(request, cluster, context.CancellationToken), context.CancellationToken, TaskCreationOptions.LongRunning, TaskScheduler.Default);
+    }
 
     private Task<Node> SetAsync(string resource, Func<ControlPlane, string, DateTimeOffset, bool> set, CancellationToken cancellationToken)
     {

@@ -23,6 +23,26 @@ public sealed class SimulateTests
         Assert.Equal((0, """{"policy":"fgd","gpuAllocatedPercent":{"mean":75,"perSeed":[75,75]}}""" + "\n"), (run.Code, run.Output));
     }
 
+    [Fact]
+    public async Task Replays_a_trace_and_writes_its_timeline()
+    {
+        using var directory = new TemporaryDirectory();
+        string trace = Path.Combine(directory.Path, "jobs.jsonl"), picture = Path.Combine(directory.Path, "week.html");
+        await File.WriteAllTextAsync(
+            trace, "# two gangs\n{\"gang\":\"a\",\"duration_s\":60,\"data\":3}\n{\"gang\":\"b\",\"submit_s\":10,\"duration_s\":30,\"data\":4}\n", TestContext.Current.CancellationToken);
+        using var cli = new CommandLine();
+
+        var run = await cli.RunAsync("simulate", trace, "--nodes", "1x4", "--timeline", picture, "-o", "json");
+
+        Assert.True(run.Code == 0, run.Error);
+        Assert.Contains("\"utilizationPercent\":83.3333", run.Output, StringComparison.Ordinal);
+        Assert.Contains("\"waitSeconds\":{\"mean\":25,\"p50\":0,\"p95\":50,\"max\":50}", run.Output, StringComparison.Ordinal);
+        Assert.Contains("<svg", await File.ReadAllTextAsync(picture, TestContext.Current.CancellationToken), StringComparison.Ordinal);
+        var wrong = await cli.RunAsync("simulate", trace, "--nodes", "1x4", "--timeline", "week.png");
+        Assert.Contains("expected a name that ends in .svg or .html", wrong.Error, StringComparison.Ordinal);
+        Assert.Contains("Give a TRACE to replay, or --tasks to pack.", (await cli.RunAsync("simulate", "--nodes", "1x4")).Error, StringComparison.Ordinal);
+    }
+
     [Theory]
     [InlineData("42", new[] { 42 })]
     [InlineData("42-44", new[] { 42, 43, 44 })]
