@@ -53,6 +53,9 @@ public sealed class SchedulerOptions : IValidatedOptions
     /// <summary>How long a job runs at least before it may be asked to make room.</summary>
     public double PreemptionMinRuntimeSeconds { get; set; } = 120;
 
+    /// <summary>Whether runtimes that nobody declared are predicted, from steps, from jobs of the same work, or by the planner.</summary>
+    public bool PredictRuntimes { get; set; } = true;
+
     /// <summary>Whether elastic jobs give up data-parallel width for others, by checkpoint, and take idle devices.</summary>
     public bool Elastic { get; set; } = true;
 
@@ -131,6 +134,7 @@ public sealed class SchedulerOptions : IValidatedOptions
     {
         Lease = TimeSpan.FromSeconds(LeaseSeconds),
         LeaseSkew = TimeSpan.FromSeconds(LeaseSkewSeconds),
+        PredictRuntimes = PredictRuntimes,
         DevicePricePerHour = DevicePricePerHour,
         Cycle = new CycleOptions
         {

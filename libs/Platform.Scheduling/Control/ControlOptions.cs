@@ -21,6 +21,9 @@ public sealed record ControlOptions
     /// <summary>Price of a device for an hour, by kind of device; kinds without one cost nothing.</summary>
     public IReadOnlyDictionary<string, double> DevicePricePerHour { get; init; } = new Dictionary<string, double>();
 
+    /// <summary>Whether runtimes that nobody declared are predicted.</summary>
+    public bool PredictRuntimes { get; init; } = true;
+
     /// <summary>Settings of the cycle.</summary>
     public CycleOptions Cycle { get; init; } = new();
 

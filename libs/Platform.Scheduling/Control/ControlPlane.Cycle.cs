@@ -71,6 +71,14 @@ public sealed partial class ControlPlane
         bool CanResize(GangState gang) => gang.Kind == WorkloadKind.Training && (budgets is null || BudgetReason(gang, budgets, now) is null);
     }
 
+    /// <summary>A gang that trains has taken a step; it tells when the gang will be over.</summary>
+    /// <param name="gang">The gang.</param>
+    /// <param name="attempt">Its attempt.</param>
+    /// <param name="step">Steps done.</param>
+    /// <param name="stepSeconds">Time of one.</param>
+    /// <param name="now">The time.</param>
+    public void NoteStep(string gang, int attempt, int step, double stepSeconds, DateTimeOffset now) => forecast.Note(gang, attempt, step, stepSeconds, now);
+
     /// <summary>Runs one cycle.</summary>
     /// <returns>Whether another one may start more.</returns>
     private bool RunCycle(DateTimeOffset now)
@@ -137,7 +145,7 @@ public sealed partial class ControlPlane
         asked[kind] = asked.GetValueOrDefault(kind) + gang.Shape.Mesh.WorldSize;
     }
 
-    private static PendingGang Waiting(GangState gang, bool surplus, DateTimeOffset now) => new()
+    private PendingGang Waiting(GangState gang, bool surplus, DateTimeOffset now) => new()
     {
         Gang = gang.Gang,
         Shape = gang.Shape,
@@ -146,12 +154,12 @@ public sealed partial class ControlPlane
         SubmittedAt = gang.SubmittedAt,
         NotBefore = gang.NotBefore,
         AvoidNodes = gang.AvoidNodes,
-        ExpectedRuntime = gang.ExpectedRuntime,
+        ExpectedRuntime = options.PredictRuntimes ? forecast.RuntimeOf(gang) : gang.ExpectedRuntime,
         Surplus = surplus,
         Nominated = gang.Nomination is { } nomination && nomination.Until > now ? nomination.Placement : null,
     };
 
-    private static RunningGang Running(GangState gang, bool surplus, bool canResize, DateTimeOffset now)
+    private RunningGang Running(GangState gang, bool surplus, bool canResize, DateTimeOffset now)
     {
         var attempt = gang.Attempt ?? throw new InvalidOperationException($"{gang.Gang} is {gang.Stage} without an attempt.");
         return new RunningGang
@@ -162,7 +170,7 @@ public sealed partial class ControlPlane
             Priority = gang.Priority,
             RunningSince = attempt.RunningAt,
             SavedAt = gang.LatestCheckpoint is { } saved && saved.Attempt == attempt.Number ? saved.CommittedAt : null,
-            ExpectedEnd = gang.ExpectedRuntime is { } runtime ? (attempt.RunningAt ?? attempt.PlacedAt) + runtime : null,
+            ExpectedEnd = options.PredictRuntimes ? forecast.EndOf(gang) : (attempt.RunningAt ?? attempt.PlacedAt) + gang.ExpectedRuntime,
             MayYield = gang.Stage == GangStage.Running,
             Surplus = surplus,
             Borrows = attempt.Borrows,

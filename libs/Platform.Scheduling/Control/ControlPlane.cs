@@ -245,6 +245,7 @@ public sealed partial class ControlPlane
             && (gang.Kind == WorkloadKind.Training || !replicas.Keys.Any(id => GangOf(id) == gang.Gang))))
         {
             gangs.Remove(ended.Gang);
+            forecast.Ended(ended);
         }
 
         return taken;

@@ -243,6 +243,9 @@ public sealed record GangState
     /// <summary>How long it is expected to run; null when that is not known.</summary>
     public TimeSpan? ExpectedRuntime { get; init; }
 
+    /// <summary>How long the planner predicted at its submission that it runs; null when it could not.</summary>
+    public TimeSpan? PredictedRuntime { get; init; }
+
     /// <summary>Places that others leave for it while it waits; null for none.</summary>
     public Nomination? Nomination { get; init; }
 

@@ -29,6 +29,7 @@ internal static class ProgressRecorder
             SchedulerMetrics.TrainingTokensPerSecond.WithLabels(job).Set(last.TokensPerSecond);
             SchedulerMetrics.TrainingStep.WithLabels(job).Set(last.Step);
             SchedulerMetrics.ObserveFigures(job, report.Points);
+            control.Plane.NoteStep(report.Gang, report.Attempt, last.Step, report.Points.Average(point => point.StepSeconds), control.Now);
             if (report.Points.LastOrDefault(point => point.Measurement is not null)?.Measurement is { } measured)
             {
                 planning.Observe(gang.Shape.DeviceKind, gang.Shape.Mesh.WorldSize, measured);

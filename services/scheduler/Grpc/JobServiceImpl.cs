@@ -241,8 +241,12 @@ internal sealed class JobServiceImpl(
         }
 
         var job = await submission.CheckAsync(project, request.Spec, request.RequestId, mustFit: true, cancellationToken);
-        string? predicted = planning.Plan(job.Workload, null, null) is { } plan ? PlanJson.Figures(plan).ToJsonString() : null;
-        return (job.Written.Name, JobSpecWriter.ToJson(job.Written).ToJsonString(), predicted, (id, user, trace, now) => JobSubmission.GangOf(id, project, job, user, trace, now));
+        var plan = planning.Plan(job.Workload, null, null);
+        TimeSpan? time = plan is { TotalSeconds: > 0 and < 1e9 } ? TimeSpan.FromSeconds(plan.TotalSeconds) : null;
+        string? predicted = plan is null ? null : PlanJson.Figures(plan).ToJsonString();
+        return (
+            job.Written.Name, JobSpecWriter.ToJson(job.Written).ToJsonString(), predicted,
+            (id, user, trace, now) => JobSubmission.GangOf(id, project, job, user, trace, now) with { PredictedRuntime = time });
     }
 
     private static bool IsOver(GangStage stage) => stage is GangStage.Succeeded or GangStage.Failed or GangStage.Cancelled;
