@@ -24,7 +24,7 @@ public sealed partial class ControlPlane
 
     /// <summary>What providers do about a waiting gang, or why they do nothing; empty when there are no groups to ask.</summary>
     public IReadOnlyList<PendingReason> ExplainCapacity(string gang, DateTimeOffset now) =>
-        Find(gang) is { Stage: GangStage.Queued } known ? CapacityForecast.Explain(Waiting(known, now), capacity, options.Capacity, now) : [];
+        Find(gang) is { Stage: GangStage.Queued } known ? CapacityForecast.Explain(Waiting(known, surplus: false, now), capacity, options.Capacity, now) : [];
 
     /// <summary>Forgets a node that will not return.</summary>
     /// <returns>False when gangs hold devices of it.</returns>

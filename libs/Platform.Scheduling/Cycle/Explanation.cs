@@ -27,8 +27,9 @@ public sealed record Explanation(PendingReason Reason, int Position, DateTimeOff
     /// <param name="gang">The gang.</param>
     /// <param name="input">What the cycle decides from.</param>
     /// <param name="deferral">What the last cycle said; null when it has not looked at it yet.</param>
+    /// <param name="providers">What providers of nodes do about it.</param>
     /// <param name="now">The time.</param>
-    public static Explanation? Of(string gang, CycleInput input, GangDeferral? deferral, DateTimeOffset now)
+    public static Explanation? Of(string gang, CycleInput input, GangDeferral? deferral, IReadOnlyList<PendingReason> providers, DateTimeOffset now)
     {
         if (input.Waiting.FirstOrDefault(waiting => waiting.Gang == gang) is not { } own)
         {
@@ -37,7 +38,7 @@ public sealed record Explanation(PendingReason Reason, int Position, DateTimeOff
 
         var view = new View(own, input, now);
         var decided = deferral?.Reason ?? PendingDiagnosis.Explain(own, input.Cluster, view.Ledger);
-        PendingReason[] behind = [.. view.Quota(), .. view.Devices(), .. view.Nodes(), .. view.NotHelping(), .. view.Kept(), .. view.Ahead(), .. view.MakeRoom()];
+        PendingReason[] behind = [.. view.Quota(), .. view.Devices(), .. view.Nodes(), .. view.NotHelping(), .. view.Kept(), .. view.Ahead(), .. view.MakeRoom(), .. providers];
         var (start, basis) = deferral?.EstimatedStart is { } reserved ? (reserved, EstimateBasis.Reservation) : view.Estimate() is { } told ? (told, EstimateBasis.Runtimes) : ((DateTimeOffset?)null, (EstimateBasis?)null);
         var tree = decided with
         {

@@ -32,9 +32,6 @@ public enum PendingCode
 
     /// <summary>Devices are set aside: for it, once others have left them, or for a gang that goes first.</summary>
     Reservation,
-
-    /// <summary>What those who provide nodes do about it.</summary>
-    Provider,
 }
 
 /// <summary>Devices, in thousandths.</summary>

@@ -196,8 +196,9 @@ internal sealed class JobServiceImpl(
         var response = new ExplainJobResponse();
         if (view.Now.Deferrals.GetValueOrDefault($"jobs/{id}") is { } deferral)
         {
-            var (input, now) = await loop.RunAsync(control => (control.Plane.Input(control.Now), control.Now), context.CancellationToken);
-            JobMessages.AddTo(response, Scheduling.Cycle.Explanation.Of($"jobs/{id}", input, deferral, now), deferral);
+            var (input, providers, now) = await loop.RunAsync(
+                control => (control.Plane.Input(control.Now), control.Plane.ExplainCapacity($"jobs/{id}", control.Now), control.Now), context.CancellationToken);
+            JobMessages.AddTo(response, Scheduling.Cycle.Explanation.Of($"jobs/{id}", input, deferral, providers, now), deferral);
         }
         else
         {

@@ -52,6 +52,7 @@ internal static class AgentServices
         services.AddSingleton<AgentAddress>();
         services.AddSingleton<AttemptTable>();
         services.AddSingleton<RendezvousTable>();
+        services.AddSingleton<ReservedPorts>();
         services.AddSingleton<ProcessRecords>();
         services.AddSingleton<ProcessStarter>();
         services.AddSingleton<Preflight>();

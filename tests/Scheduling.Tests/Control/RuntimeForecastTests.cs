@@ -65,7 +65,7 @@ public sealed class RuntimeForecastTests
         plane.Tick(now);
 
         Assert.Equal(now.AddSeconds(6), plane.Deferrals["jobs/b"].EstimatedStart);
-        var why = Explanation.Of("jobs/b", plane.Input(now), plane.Deferrals["jobs/b"], now);
+        var why = Explanation.Of("jobs/b", plane.Input(now), plane.Deferrals["jobs/b"], [], now);
         Assert.Equal((now.AddSeconds(6), EstimateBasis.Reservation), (why?.EstimatedStart, why?.Basis));
     }
 

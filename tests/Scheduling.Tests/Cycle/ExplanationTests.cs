@@ -93,7 +93,7 @@ public sealed class ExplanationTests(ITestOutputHelper output)
     private Explanation Explain(string gang, CycleInput input)
     {
         var plan = SchedulingCycle.Decide(input, Given.Noon);
-        var why = Explanation.Of(gang, input, plan.Deferred.Single(deferral => deferral.Gang == gang), Given.Noon) ?? throw new InvalidOperationException("It does not wait.");
+        var why = Explanation.Of(gang, input, plan.Deferred.Single(deferral => deferral.Gang == gang), [], Given.Noon) ?? throw new InvalidOperationException("It does not wait.");
         Write(why.Reason, "");
         foreach (var change in why.Changes)
         {

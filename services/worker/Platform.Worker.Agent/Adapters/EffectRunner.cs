@@ -19,7 +19,7 @@ namespace Platform.Worker.Agent.Adapters;
 
 /// <summary>Carries out what the machine orders, in order; what takes long goes on by itself and comes back as an event.</summary>
 internal sealed partial class EffectRunner(
-    AgentDirectory directory, AgentEvents events, AttemptTable attempts, RendezvousTable rendezvous, ProcessStarter starter,
+    AgentDirectory directory, AgentEvents events, AttemptTable attempts, RendezvousTable rendezvous, ReservedPorts ports, ProcessStarter starter,
     Preflight preflight, ProgressPublisher progress, ReportSender reports, LeaseLoop lease, AgentAddress address,
     NodeInventory inventory, ArtifactOptions artifacts, AgentOptions options, MonotonicClock clock, string otlpEndpoint,
     ILogger<EffectRunner> logger)
@@ -104,6 +104,11 @@ internal sealed partial class EffectRunner(
             attempt.Ranks[placement.Rank] = rank;
             string launch = directory.WriteLaunch(Launch(attempt, placement, span?.Id ?? assignment.TraceParent));
             var (command, environment) = ProgramOf(assignment, placement, launch);
+            if (placement.Rank == 0)
+            {
+                ports.Release(key);
+            }
+
             rank.ProcessId = await starter.StartAsync(
                 new ProcessOrder(command, log, environment), exitCode => ExitedAsync(key, rank, exitCode));
             await events.PostAsync(new AgentEvent.RankStarted(key, placement.Rank, rank.ProcessId), CancellationToken.None);
@@ -118,23 +123,16 @@ internal sealed partial class EffectRunner(
         }
     }
 
-    /// <summary>Where an attempt's ranks meet: at this agent, or for a program of its own at a port that is free now, as torchrun does it.</summary>
+    /// <summary>Where an attempt's ranks meet: at this agent, or for a program of its own at a port that is kept for its first rank.</summary>
     private string MeetingPlace(GangAssignment assignment)
     {
         if (assignment.Kind == WorkloadKind.Command)
         {
-            return $"{options.AdvertisedHost}:{FreePort()}";
+            return $"{options.AdvertisedHost}:{ports.Reserve(AttemptKey.Of(assignment))}";
         }
 
         rendezvous.Open(assignment);
         return address.Value;
-    }
-
-    private static int FreePort()
-    {
-        using var probe = new System.Net.Sockets.TcpListener(System.Net.IPAddress.Any, 0);
-        probe.Start();
-        return ((System.Net.IPEndPoint)probe.LocalEndpoint).Port;
     }
 
     private (IReadOnlyList<string> Command, IReadOnlyDictionary<string, string> Environment) ProgramOf(GangAssignment assignment, RankPlacement placement, string launch)
@@ -148,7 +146,7 @@ internal sealed partial class EffectRunner(
                 string checkpoints = artifacts.Resolve(Path.Combine(assignment.Gang, "checkpoints"));
                 Directory.CreateDirectory(checkpoints);
                 foreach (var (name, value) in job.Environment.Concat(CommandEnvironment.Of(
-                    assignment, placement, assignment.RendezvousAddress is { Length: > 0 } master ? master : $"{options.AdvertisedHost}:{FreePort()}", checkpoints, job.Resources.Device == "cuda")))
+                    assignment, placement, assignment.RendezvousAddress is { Length: > 0 } master ? master : MeetingPlace(assignment), checkpoints, job.Resources.Device == "cuda")))
                 {
                     environment[name] = value;
                 }
@@ -261,6 +259,7 @@ internal sealed partial class EffectRunner(
     private void CleanUp(AttemptKey key)
     {
         rendezvous.Close(key);
+        ports.Release(key);
         progress.Remove(key);
         attempts.Remove(key, out _);
         directory.DeleteAttempt(key);
