@@ -14,6 +14,7 @@ public sealed partial class ControlPlane
 
     private readonly SortedDictionary<string, QueueSpec> queues = new(StringComparer.Ordinal);
     private readonly Dictionary<RankRequest, double> asked = [];
+    private readonly RuntimeForecast forecast = new();
     private QueueHistory history;
 
     /// <summary>Queues that were set up.</summary>
