@@ -129,7 +129,7 @@ public sealed class RuntimeForecast
     /// <summary>Gangs of the same signature take the same time for a step, or for the whole of a program.</summary>
     private static Work Read(GangState gang, JsonObject job)
     {
-        string place = $"{gang.Shape.DeviceKind} {gang.Shape.DeviceMilli} {gang.Shape.Mesh}";
+        string place = $"{gang.Shape.DeviceKind} {gang.Shape.DeviceMilli} {gang.Shape.Mesh.Tensor}x{gang.Shape.Mesh.Pipeline}x{gang.Shape.Mesh.Data}";
         return gang.Kind == WorkloadKind.Training
             ? new Work(
                 gang.Workload, $"{place} {job["model"]?.ToJsonString()} {job["lora"]?.ToJsonString()} {job["parallelism"]?.ToJsonString()} {job["training"]?["global_batch_size"]} {job["training"]?["precision"]} {job["data"]?["sequence_length"]}",

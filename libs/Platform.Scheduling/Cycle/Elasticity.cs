@@ -15,7 +15,10 @@ namespace Platform.Scheduling.Cycle;
 /// </summary>
 internal static class Elasticity
 {
-    private const int Tried = 64;
+    private const int Tried = 32;
+
+    /// <summary>Gangs of one cycle that width is looked for; those behind them are looked at once these have theirs.</summary>
+    public const int SearchesInCycle = 16;
 
     /// <summary>The least that elastic gangs have to give up so that the gang fits; null when that would not do.</summary>
     public static GangNarrowing? Narrow(
@@ -38,11 +41,17 @@ internal static class Elasticity
             return null;
         }
 
+        // Nearly always not even all of them are enough; that is one question.
+        if (search.Fits([.. candidates.Select(candidate => (candidate, Narrowest(candidate)))]) is null)
+        {
+            return null;
+        }
+
         // Add one after the other, each as narrow as it can be, until the gang fits.
         var chosen = new List<(RunningGang Gang, GangShape To)>();
         foreach (var candidate in candidates)
         {
-            chosen.Add((candidate, NarrowerThan(candidate) ?? throw new InvalidOperationException($"{candidate.Gang} cannot narrow.")));
+            chosen.Add((candidate, Narrowest(candidate)));
             if (search.Fits(chosen) is { } found)
             {
                 return search.Spare(chosen, found);
@@ -124,6 +133,8 @@ internal static class Elasticity
     /// <summary>Its shape at its narrowest width; null when it has come to that.</summary>
     private static GangShape? NarrowerThan(RunningGang gang) =>
         gang.Shape is { NarrowerData.Count: > 0 } shape && shape.Narrowest() is var narrowest && narrowest.Mesh.Data < WidthOf(gang) ? narrowest : null;
+
+    private static GangShape Narrowest(RunningGang gang) => NarrowerThan(gang) ?? throw new InvalidOperationException($"{gang.Gang} cannot narrow.");
 
     private static PendingGang Itself(RunningGang gang, GangShape shape) =>
         new() { Gang = gang.Gang, Shape = shape, Queue = gang.Queue, Priority = gang.Priority, SubmittedAt = DateTimeOffset.UnixEpoch };

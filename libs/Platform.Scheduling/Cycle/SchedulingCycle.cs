@@ -26,6 +26,7 @@ public static class SchedulingCycle
         private readonly Timeline timeline;
         private readonly Dictionary<string, RunningGang> running;
         private readonly List<RunningGang> elastic;
+        private int widthSearches;
         private readonly List<GangPlacement> placed = [];
         private readonly List<GangDeferral> deferred = [];
         private readonly List<GangPreemption> preempted = [];
@@ -144,7 +145,7 @@ public static class SchedulingCycle
                 return;
             }
 
-            if (Elasticity.Narrow(gang, elastic, ledger, queues, timeline, input.Options, now) is { } width)
+            if (elastic.Count > 0 && widthSearches++ < Elasticity.SearchesInCycle && Elasticity.Narrow(gang, elastic, ledger, queues, timeline, input.Options, now) is { } width)
             {
                 Narrow(gang, width);
                 return;

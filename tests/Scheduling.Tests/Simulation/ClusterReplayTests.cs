@@ -45,12 +45,12 @@ public sealed class ClusterReplayTests(ITestOutputHelper output)
     public void A_trace_gives_the_same_decisions_each_time_and_no_device_is_held_twice()
     {
         var random = new SeededRandom(5);
-        string[] lines = [.. Enumerable.Range(0, 300).Select(n => FormattableString.Invariant(
+        string[] lines = [.. Enumerable.Range(0, 120).Select(n => FormattableString.Invariant(
             $$"""{"gang":"g{{n}}","submit_s":{{n * 5}},"duration_s":{{20 + random.Below(400)}},"tensor":{{1 + random.Below(2)}},"data":{{1 << random.Below(3)}},"min_data":1,"priority":{{random.Below(3)}},"queue":"q{{random.Below(3)}}","device_milli":{{(random.Below(4) == 0 ? 500 : 1000)}}}"""))];
 
         var first = Run(32, lines);
         Assert.Equal(first.Segments, Run(32, lines).Segments, (a, b) => (a.Gang, a.FromSeconds, a.ToSeconds, a.End) == (b.Gang, b.FromSeconds, b.ToSeconds, b.End));
-        Assert.Equal(300, first.Finished);
+        Assert.Equal(120, first.Finished);
         Assert.True(first.Preemptions > 0 && first.Narrowings > 0 && first.Widenings > 0, first.ToJson().ToJsonString());
         foreach (var moment in first.Segments.Select(segment => segment.FromSeconds).Distinct())
         {

@@ -7,7 +7,7 @@ namespace Platform.Worker.Agent.Adapters.Rendezvous;
 
 /// <summary>
 /// Ports on which the first ranks of command gangs will listen. From when the node prepares until that rank is started the agent
-/// keeps the port bound, without listening, so that nobody else on the machine is given it.
+/// keeps the port bound, without listening, so that the machine gives it to nobody who asks for any free port.
 /// </summary>
 internal sealed class ReservedPorts : IDisposable
 {
