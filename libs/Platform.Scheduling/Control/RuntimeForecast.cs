@@ -111,7 +111,7 @@ public sealed class RuntimeForecast
 
     private Work? WorkOf(GangState gang)
     {
-        if (works.TryGetValue(gang.Gang, out var known) && ReferenceEquals(known.Json, gang.Workload))
+        if (works.TryGetValue(gang.Gang, out var known) && ReferenceEquals(known.Json, gang.Workload) && ReferenceEquals(known.Shape, gang.Shape))
         {
             return known;
         }
@@ -132,9 +132,9 @@ public sealed class RuntimeForecast
         string place = $"{gang.Shape.DeviceKind} {gang.Shape.DeviceMilli} {gang.Shape.Mesh.Tensor}x{gang.Shape.Mesh.Pipeline}x{gang.Shape.Mesh.Data}";
         return gang.Kind == WorkloadKind.Training
             ? new Work(
-                gang.Workload, $"{place} {job["model"]?.ToJsonString()} {job["lora"]?.ToJsonString()} {job["parallelism"]?.ToJsonString()} {job["training"]?["global_batch_size"]} {job["training"]?["precision"]} {job["data"]?["sequence_length"]}",
+                gang.Workload, gang.Shape, $"{place} {job["model"]?.ToJsonString()} {job["lora"]?.ToJsonString()} {job["parallelism"]?.ToJsonString()} {job["training"]?["global_batch_size"]} {job["training"]?["precision"]} {job["data"]?["sequence_length"]}",
                 job["training"]?["steps"]?.GetValue<int>())
-            : new Work(gang.Workload, $"{place} {job["command"]?.ToJsonString()}", null);
+            : new Work(gang.Workload, gang.Shape, $"{place} {job["command"]?.ToJsonString()}", null);
     }
 
     private static double Median(Queue<double> values)
@@ -147,5 +147,5 @@ public sealed class RuntimeForecast
 
     private sealed record Progress(int Attempt, int Step, double StepSeconds, DateTimeOffset Time);
 
-    private sealed record Work(string Json, string Signature, int? Steps);
+    private sealed record Work(string Json, Cycle.GangShape Shape, string Signature, int? Steps);
 }
