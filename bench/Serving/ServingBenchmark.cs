@@ -16,7 +16,10 @@ internal static class ServingBenchmark
         """;
 
     private static readonly string[] Beside =
-        ["decode_1_stream", "decode_16_streams", "prefill", "continuous_vs_static", "stall_over_median_itl", "prefix_hit_ttft", "kv_waste", "ready"];
+    [
+        "decode_1_stream", "decode_16_streams", "prefill", "continuous_vs_static", "stall_over_median_itl", "prefix_hit_ttft", "prefix_overhead",
+        "kv_waste", "managed_bytes_per_iteration", "soak", "ready", "draft_decode", "lora_16_streams",
+    ];
 
     public static int Run(string[] args)
     {
@@ -73,9 +76,9 @@ internal static class ServingBenchmark
         if (report.Wants("ready"))
             Startup.Ready(model, engine, report, quick ? 1 : 5);
         if (report.Wants("draft_decode"))
-            BesideTheModel.Draft(options, engine, report, quick ? 1 : 5);
+            BesideTheModel.Draft(options, engine, report, options.Number("repetitions", quick ? 1 : 5));
         if (report.Wants("lora_16_streams"))
-            BesideTheModel.Adapters(model, engine, report, quick ? 1 : 5);
+            BesideTheModel.Adapters(model, engine, report, options.Number("repetitions", quick ? 1 : 5));
         report.Write(Console.Out);
         return 0;
     }
