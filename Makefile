@@ -29,8 +29,8 @@ demo: ## Train, register, deploy and query a small language model (DATA=path for
 demo-kill: ## The demo, with a rank killed half-way: the gang resumes and finishes
 	@KILL_RANK=1 build/demo.sh
 
-sim: ## Simulate gangs under faults over many seeds (SEEDS=n)
-	@build/build.sh all && PLATFORM_SIM_SEEDS=$(or $(SEEDS),5000) build/test.sh Simulation.Tests
+sim: ## Simulate gangs under faults over many seeds (SEEDS=n), and a storm of random events (EVENTS=n)
+	@build/build.sh all && PLATFORM_SIM_SEEDS=$(or $(SEEDS),5000) PLATFORM_SIM_EVENTS=$(or $(EVENTS),1000000) build/test.sh Simulation.Tests
 
 bench-collectives: ## Time the collectives beside a plain socket copy
 	@build/build.sh all && artifacts/bin/Platform.Benchmarks/release/Platform.Benchmarks collectives

@@ -22,6 +22,8 @@ internal static class SchedulingBenchmark
         var figures = new List<(string Name, double Value)>();
         if (options.Parts.Contains("packing"))
             Packing(options, figures);
+        if (options.Parts.Contains("decisions"))
+            figures.AddRange(DecisionBenchmark.Run(options.Quick));
         if (options.Parts.Contains("durable"))
             figures.AddRange(DurableBenchmark.RunAsync(options.Quick).GetAwaiter().GetResult());
         if (options.Parts.Contains("kueue"))

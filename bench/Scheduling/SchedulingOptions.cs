@@ -6,8 +6,8 @@ namespace Platform.Benchmarks.Scheduling;
 /// <param name="Parts">What to measure.</param>
 internal sealed record SchedulingOptions(string? Openb, bool Quick, IReadOnlySet<string> Parts)
 {
-    public const string Usage = "scheduling [OPENB-DIRECTORY] [--quick] [--only packing,durable,kueue]";
-    private static readonly string[] All = ["packing", "durable", "kueue"];
+    public const string Usage = "scheduling [OPENB-DIRECTORY] [--quick] [--only packing,decisions,durable,kueue]";
+    private static readonly string[] All = ["packing", "decisions", "durable", "kueue"];
 
     /// <summary>Reads the arguments.</summary>
     /// <exception cref="ArgumentException">One is unknown; the message says which.</exception>

@@ -60,11 +60,11 @@ public sealed partial class ControlPlane
         return new()
         {
             Cluster = Snapshot(),
-            Waiting = [.. gangs.Values.Where(gang => gang.Stage == GangStage.Queued && !isLeftOut(gang.Gang)).Select(gang => Waiting(gang, surplus.Contains(gang.Gang), now))],
-            Running = [.. gangs.Values.Where(gang => gang.IsActive).Select(gang => Running(gang, surplus.Contains(gang.Gang), CanResize(gang), now))],
+            Waiting = [.. gangs.Values.Where(gang => gang.Stage == GangStage.Queued && !isLeftOut(gang.Gang)).Select(gang => WaitingRow(gang, surplus.Contains(gang.Gang), now))],
+            Running = [.. gangs.Values.Where(gang => gang.IsActive).Select(gang => RunningRow(gang, surplus.Contains(gang.Gang), CanResize(gang), now))],
             Queues = [.. queues.Values],
             History = history,
-            Mix = WorkloadMix.OfCounts(asked.Select(entry => (entry.Key, entry.Value))),
+            Mix = Mix(),
             Options = options.Cycle,
         };
 
@@ -90,7 +90,8 @@ public sealed partial class ControlPlane
         history = history.After(
             input.Running.GroupBy(gang => (gang.Queue, gang.Rank.DeviceKind)).ToDictionary(queue => queue.Key, queue => queue.Sum(gang => gang.Milli)), now);
         KeepHistory(now);
-        var plan = SchedulingCycle.Decide(input, now);
+        var plan = core.Decide(input, now);
+        ForgetRows();
         deferrals = plan.Deferred.ToDictionary(deferral => deferral.Gang);
         var leftOut = classes.Explain(deferrals, out bool again);
         foreach (var deferral in leftOut)

@@ -209,7 +209,7 @@ public sealed partial class ControlPlane
             }
         }
 
-        return new ClusterSnapshot([.. nodes.Values.Select(node => new NodeSnapshot(
+        return new ClusterSnapshot([.. nodes.Values.Select(node => NodeRow(new NodeSnapshot(
             node.Node, !node.Lost && !node.Draining && !node.Cordoned, node.Lost ? "lost" : node.Draining ? "draining" : node.Cordoned ? "cordoned" : "",
             node.Inventory.Topology, node.Inventory.MemoryBytes, node.Inventory.MemoryBytes - memory.GetValueOrDefault(node.Node),
             [.. node.Inventory.Devices.Select(device => new DeviceSnapshot(
@@ -218,7 +218,7 @@ public sealed partial class ControlPlane
             Group = node.Inventory.Group,
             Spot = node.Inventory.Spot,
             Cluster = node.Inventory.Cluster,
-        })]);
+        }))]);
     }
 
     /// <summary>What changed since the last call. Gangs that have ended and been handed out here are forgotten.</summary>

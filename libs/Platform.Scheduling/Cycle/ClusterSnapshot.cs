@@ -42,6 +42,17 @@ public sealed record NodeSnapshot(
     /// <summary>Whether the node is one of those that the request may use, whatever of it is free.</summary>
     public bool Admits(Placement.RankRequest request) =>
         Cluster == request.Cluster && (!Spot || request.AllowsSpot) && (request.NodeGroup.Length == 0 || request.NodeGroup == Group);
+
+    /// <summary>The same node with nothing allocated.</summary>
+    public NodeSnapshot Freed() => this with
+    {
+        FreeMemoryBytes = MemoryBytes,
+        FreeCpuMilli = CpuMilli,
+        Devices = [.. Devices.Select(device => device with { FreeMilli = 1000 })],
+    };
+
+    /// <summary>The same node with nothing allocated, in service.</summary>
+    public NodeSnapshot Emptied() => Freed() with { Schedulable = true, Condition = "" };
 }
 
 /// <summary>What the cluster has and what is free of it, at one moment.</summary>
@@ -49,15 +60,8 @@ public sealed record NodeSnapshot(
 public sealed record ClusterSnapshot(IReadOnlyList<NodeSnapshot> Nodes)
 {
     /// <summary>The same cluster with nothing allocated and every known node in service.</summary>
-    public ClusterSnapshot Emptied() => new([.. Nodes.Select(node => Free(node) with { Schedulable = true, Condition = "" })]);
+    public ClusterSnapshot Emptied() => new([.. Nodes.Select(node => node.Emptied())]);
 
     /// <summary>The same cluster with nothing allocated; nodes that are out of service stay so.</summary>
-    public ClusterSnapshot Freed() => new([.. Nodes.Select(Free)]);
-
-    private static NodeSnapshot Free(NodeSnapshot node) => node with
-    {
-        FreeMemoryBytes = node.MemoryBytes,
-        FreeCpuMilli = node.CpuMilli,
-        Devices = [.. node.Devices.Select(device => device with { FreeMilli = 1000 })],
-    };
+    public ClusterSnapshot Freed() => new([.. Nodes.Select(node => node.Freed())]);
 }

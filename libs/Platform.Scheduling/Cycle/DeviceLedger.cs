@@ -39,6 +39,9 @@ internal sealed class DeviceLedger
 
     public IReadOnlyList<NodeLedger> Nodes => nodes;
 
+    /// <summary>Another ledger of the same nodes, as they were.</summary>
+    public DeviceLedger Anew() => new(new ClusterSnapshot([.. nodes.Select(node => node.Node)]), _ => Policy, map);
+
     /// <summary>Where the nodes are.</summary>
     public TopologyMap Map => map ??= new TopologyMap(nodes);
 
@@ -58,11 +61,7 @@ internal sealed class DeviceLedger
     /// <summary>Where groups of so many ranks fit now.</summary>
     public FitIndex Fit(RankRequest rank, int tensor)
     {
-        if (journal.Length > Math.Max(LongestJournal, 4 * nodes.Length))
-        {
-            Shorten();
-        }
-
+        Tidy();
         if (!fits.TryGetValue((rank, tensor), out var index))
         {
             fits[(rank, tensor)] = index = new FitIndex(rank, tensor, nodes, Map, journal);
@@ -76,6 +75,42 @@ internal sealed class DeviceLedger
     public int CountFit(RankRequest rank, int limit) => nodes.Length <= FewNodes
         ? (int)Math.Min(limit, nodes.Sum(node => (long)node.CountFit(rank, limit)))
         : (int)Math.Min(limit, Fit(rank, 1).Total);
+
+    /// <summary>Healthy devices of a rank's kind on nodes in service, and what is free of them.</summary>
+    public (int Usable, long FreeMilli) FiguresOf(RankRequest rank)
+    {
+        if (nodes.Length <= FewNodes)
+        {
+            return nodes.Select(node => node.FiguresOf(rank)).Aggregate((Usable: 0, FreeMilli: 0L), (sum, own) => (sum.Usable + own.Usable, sum.FreeMilli + own.FreeMilli));
+        }
+
+        var fit = Fit(rank, 1);
+        return (fit.Usable, fit.FreeMilli);
+    }
+
+    /// <summary>The nodes with room for most ranks, counted up to a limit, and how many nodes have room for any.</summary>
+    public (IReadOnlyList<(string Node, int Ranks)> Roomiest, int Nodes) Roomiest(RankRequest rank, int limit, int most)
+    {
+        if (nodes.Length <= FewNodes)
+        {
+            var all = nodes.Select(node => (node.Node.Name, Ranks: node.CountFit(rank, limit))).Where(entry => entry.Ranks > 0).ToList();
+            return ([.. all.OrderByDescending(entry => entry.Ranks).Take(most)], all.Count);
+        }
+
+        var fit = Fit(rank, 1);
+        var roomiest = new List<(string Node, int Ranks)>(most);
+        int with = 0;
+        for (int size = fit.Sizes.Count - 1; size >= 0; size--)
+        {
+            with += fit.Of(size).Count;
+            for (int start = 0; roomiest.Count < most && fit.Of(size).TryNext(null, start, out int place); start = place + 1)
+            {
+                roomiest.Add((nodes[Map.NodeAt[place]].Node.Name, Math.Min(limit, fit.Sizes[size])));
+            }
+        }
+
+        return (roomiest, with);
+    }
 
     /// <summary>Index of a node by name.</summary>
     public bool TryFind(string name, out int node)
@@ -92,11 +127,49 @@ internal sealed class DeviceLedger
         return indexes.TryGetValue(name, out node);
     }
 
-    public void Take(GangPlacement placement, RankRequest rank)
+    public void Take(GangPlacement placement, RankRequest rank) => Take(PlacesOf(placement), rank);
+
+    public void Take(IReadOnlyList<HeldPlaces> held, RankRequest rank)
     {
-        foreach (var places in PlacesOf(placement))
+        foreach (var places in held)
         {
             nodes[places.Node].Take(rank, places.Positions, places.Ranks);
+        }
+    }
+
+    /// <summary>Takes back what was given.</summary>
+    public void Release(IReadOnlyList<HeldPlaces> held, RankRequest rank)
+    {
+        foreach (var places in held)
+        {
+            nodes[places.Node].Release(rank, places.Positions, places.Ranks);
+        }
+    }
+
+    /// <summary>Takes again what was released, whatever is kept for others by now.</summary>
+    public void Retake(IReadOnlyList<HeldPlaces> held, RankRequest rank)
+    {
+        foreach (var places in held)
+        {
+            nodes[places.Node].Retake(rank, places.Positions, places.Ranks);
+        }
+    }
+
+    /// <summary>Keeps places from being given away, or does so no longer.</summary>
+    public void Withhold(IReadOnlyList<HeldPlaces> held, RankRequest rank, bool withheld)
+    {
+        foreach (var places in held)
+        {
+            nodes[places.Node].Withhold(rank, places.Positions, withheld ? places.Ranks : -places.Ranks);
+        }
+    }
+
+    /// <summary>Forgets changes that every index has seen, when there are many.</summary>
+    public void Tidy()
+    {
+        if (journal.Length > Math.Max(LongestJournal, 4 * nodes.Length))
+        {
+            Shorten();
         }
     }
 

@@ -58,10 +58,6 @@ public static class Feasibility
             $"The job needs {needs}, and the largest node has room for {largest} of its ranks: {Math.Max(1, shape.Mesh.Tensor - largest)} too few for a tensor group. Choose a smaller parallelism.tensor or a wider resources.topology.tensor.");
     }
 
-    /// <summary>Whether the nodes in service, empty, hold the gang.</summary>
-    internal static bool FitsNodesInService(ClusterSnapshot cluster, PendingGang gang) =>
-        GangPlacer.TryPlace(gang, new DeviceLedger(cluster.Freed())) is not null;
-
     private static string Memory(GangShape shape) => (shape.DeviceMemoryBytes, shape.MemoryBytes) switch
     {
         ({ } device, null) => $"{Gibibytes(device)} of device memory per rank",

@@ -15,6 +15,7 @@ internal sealed class FitIndex : NodeIndex
     private readonly TopologyMap map;
     private readonly int[] groups;
     private readonly int[] changes;
+    private readonly (int Usable, int FreeMilli)[]? figures;
     private readonly (TopologyDomains Domains, long[] Sums)[] levels;
     private readonly SortedList<int, NodeSet> byGroups = [];
     private readonly Dictionary<int, Price[]> prices = [];
@@ -26,6 +27,7 @@ internal sealed class FitIndex : NodeIndex
         (this.rank, this.tensor, this.nodes, this.map) = (rank, tensor, nodes, map);
         groups = new int[nodes.Count];
         changes = new int[nodes.Count];
+        figures = tensor == 1 ? new (int Usable, int FreeMilli)[nodes.Count] : null;
         levels = [.. TopologyLevels.Wider.Select(map.DomainsOf).Select(domains => (domains, new long[domains.Keys.Length + 1]))];
         for (int node = 0; node < groups.Length; node++)
         {
@@ -38,6 +40,12 @@ internal sealed class FitIndex : NodeIndex
 
     /// <summary>Groups that fit in the cluster.</summary>
     public long Total { get; private set; }
+
+    /// <summary>Healthy devices of the kind on nodes in service, whatever else the rank asks; counted for single ranks only.</summary>
+    public int Usable { get; private set; }
+
+    /// <summary>Thousandths of these that are free.</summary>
+    public long FreeMilli { get; private set; }
 
     /// <summary>Numbers of groups that some node has room for, ascending.</summary>
     public IList<int> Sizes => byGroups.Keys;
@@ -85,6 +93,14 @@ internal sealed class FitIndex : NodeIndex
     protected override void Update(int node)
     {
         changes[node]++;
+        if (figures is not null)
+        {
+            var own = nodes[node].FiguresOf(rank);
+            Usable += own.Usable - figures[node].Usable;
+            FreeMilli += own.FreeMilli - figures[node].FreeMilli;
+            figures[node] = own;
+        }
+
         int before = groups[node], now = nodes[node].CountFit(rank, Most) / tensor;
         if (now == before)
         {

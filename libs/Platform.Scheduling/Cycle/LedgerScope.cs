@@ -18,9 +18,12 @@ internal sealed class LedgerScope(DeviceLedger ledger) : IDisposable
     }
 
     /// <summary>As if what is free of these places, now or later in this scope, were taken.</summary>
-    public void Withhold(GangPlacement placement, RankRequest rank)
+    public void Withhold(GangPlacement placement, RankRequest rank) => Withhold(ledger.PlacesOf(placement), rank);
+
+    /// <summary>The same for places that were looked up before.</summary>
+    public void Withhold(IReadOnlyList<HeldPlaces> held, RankRequest rank)
     {
-        foreach (var places in ledger.PlacesOf(placement))
+        foreach (var places in held)
         {
             ledger.Nodes[places.Node].Withhold(rank, places.Positions, places.Ranks);
             done.Add((rank, places, false));

@@ -5,20 +5,27 @@ namespace Platform.Scheduling.Cycle;
 /// <summary>Finds out why a gang does not fit.</summary>
 internal static class PendingDiagnosis
 {
+    /// <summary>Nodes that a reason names at most.</summary>
+    private const int Named = 8;
+
     /// <summary>The reason why the gang cannot be placed with what the ledger has free.</summary>
-    public static PendingReason Explain(PendingGang gang, ClusterSnapshot cluster, DeviceLedger ledger)
+    public static PendingReason Explain(PendingGang gang, ClusterSnapshot cluster, DeviceLedger ledger) =>
+        Explain(gang, ledger, new ClusterCapacity(cluster));
+
+    /// <summary>The same, with what is known of the empty cluster.</summary>
+    public static PendingReason Explain(PendingGang gang, DeviceLedger ledger, ClusterCapacity capacity)
     {
-        var (eligible, note) = Eligibility.Of(cluster, gang.Shape);
-        var reason = ExplainOnEligible(gang, eligible, ledger);
+        var (eligible, note) = capacity.EligibleFor(gang.Shape);
+        var reason = ExplainOnEligible(gang, eligible, ledger, capacity);
         return note.Length == 0 ? reason : reason with { Message = reason.Message + note };
     }
 
-    private static PendingReason ExplainOnEligible(PendingGang gang, ClusterSnapshot cluster, DeviceLedger ledger)
+    private static PendingReason ExplainOnEligible(PendingGang gang, ClusterSnapshot cluster, DeviceLedger ledger, ClusterCapacity capacity)
     {
         // An elastic gang waits for what it needs at least.
         var shape = gang.Shape.Narrowest();
         gang = gang with { Shape = shape };
-        if (!cluster.Nodes.Any(node => node.Devices.Any(device => device.Kind == shape.DeviceKind)))
+        if (!capacity.InAll(shape) && !cluster.Nodes.Any(node => node.Devices.Any(device => device.Kind == shape.DeviceKind)))
         {
             return new PendingReason(PendingCode.Capacity, $"It needs {Needs(shape)}, and no node has a {shape.DeviceKind} device.")
             {
@@ -26,9 +33,9 @@ internal static class PendingDiagnosis
             };
         }
 
-        if (GangPlacer.TryPlace(gang, new DeviceLedger(cluster.Freed())) is null)
+        if (!capacity.InService(shape))
         {
-            return OutOfService(gang, cluster);
+            return OutOfService(gang, cluster, capacity);
         }
 
         int ranks = shape.Mesh.WorldSize, fit = ledger.CountFit(shape.Rank, ranks);
@@ -37,11 +44,8 @@ internal static class PendingDiagnosis
             return Scattered(shape, ledger);
         }
 
-        var rank = shape.Rank;
-        var usable = ledger.Nodes.Where(node => node.Node.Schedulable && node.Node.Admits(rank))
-            .SelectMany(node => node.Node.Devices.Where(device => device.Kind == shape.DeviceKind && device.Healthy).Select(device => node.FreeMilli[node.PositionOf(device.Index)]))
-            .ToList();
-        int free = usable.Sum(), need = shape.DeviceSlots * shape.DeviceMilli;
+        var (usable, free) = ledger.FiguresOf(shape.Rank);
+        long need = (long)shape.DeviceSlots * shape.DeviceMilli;
         return free >= need
             ? new PendingReason(
                 PendingCode.Fragmentation,
@@ -51,7 +55,7 @@ internal static class PendingDiagnosis
             }
             : new PendingReason(
                 PendingCode.Capacity,
-                $"It needs {Needs(shape)}; {Devices(free)} of {usable.Count} are free, {Devices(need - free)} too few.")
+                $"It needs {Needs(shape)}; {Devices(free)} of {usable} are free, {Devices(need - free)} too few.")
             {
                 Unblocks = [$"{Devices(need - free)} more {shape.DeviceKind} devices become free"],
             };
@@ -69,15 +73,17 @@ internal static class PendingDiagnosis
         return shape.NarrowerData.Count > 0 ? $"{grouped}, or at least {shape.Narrowest().DeviceSlots}" : grouped;
     }
 
-    private static PendingReason OutOfService(PendingGang gang, ClusterSnapshot cluster)
+    private static PendingReason OutOfService(PendingGang gang, ClusterSnapshot cluster, ClusterCapacity capacity)
     {
-        string[] absent = [.. cluster.Nodes.Where(node => !node.Schedulable).Select(node => $"{node.Name} ({node.Condition})")];
-        bool nodesWouldHelp = GangPlacer.TryPlace(gang, new DeviceLedger(cluster.Emptied())) is not null;
+        var outside = cluster.Nodes.Where(node => !node.Schedulable).ToList();
+        string[] absent = [.. outside.Take(Named).Select(node => $"{node.Name} ({node.Condition})")];
+        string more = outside.Count > Named ? $" and {outside.Count - Named} more" : "";
+        bool nodesWouldHelp = capacity.InAll(gang.Shape);
         string unhealthy = cluster.Nodes.Sum(node => node.Devices.Count(device => !device.Healthy)) is int count and > 0 ? $" {count} devices are unhealthy." : "";
         return nodesWouldHelp
             ? new PendingReason(
                 PendingCode.NodeHealth,
-                $"It needs {Needs(gang.Shape)}, which the nodes in service cannot hold even when empty; out of service: {string.Join(", ", absent)}.{unhealthy}")
+                $"It needs {Needs(gang.Shape)}, which the nodes in service cannot hold even when empty; out of service: {string.Join(", ", absent)}{more}.{unhealthy}")
             {
                 Unblocks = [.. absent.Select(node => $"node {node} returns")],
             }
@@ -91,11 +97,11 @@ internal static class PendingDiagnosis
 
     private static PendingReason Scattered(GangShape shape, DeviceLedger ledger)
     {
-        var counts = ledger.Nodes.Where(node => node.Node.Schedulable)
-            .Select(node => (node.Node.Name, Ranks: node.CountFit(shape.Rank, shape.Mesh.WorldSize))).Where(entry => entry.Ranks > 0);
+        var (roomiest, nodes) = ledger.Roomiest(shape.Rank, shape.Mesh.WorldSize, Named);
+        string places = string.Join(", ", roomiest.Select(entry => $"{entry.Node}: {entry.Ranks}")) + (nodes > Named ? $" and on {nodes - Named} more nodes" : "");
         return new PendingReason(
             PendingCode.Topology,
-            $"It needs {Needs(shape)}; places for ranks are free ({string.Join(", ", counts.Select(entry => $"{entry.Name}: {entry.Ranks}"))}), but not enough of them within one {shape.TensorTopology}.")
+            $"It needs {Needs(shape)}; places for ranks are free ({places}), but not enough of them within one {shape.TensorTopology}.")
         {
             Unblocks = [$"devices of one {shape.TensorTopology} become free together", "a smaller parallelism.tensor"],
         };

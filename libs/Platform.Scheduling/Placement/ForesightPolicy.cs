@@ -85,11 +85,17 @@ public sealed class ForesightPolicy(WorkloadMix mix) : PlacementPolicy
             }
 
             double all = share.Sum();
+            int[] sizes = [.. Enumerable.Range(1, Whole).Where(size => share[size] > 0)];
             for (int milli = 1; milli <= Whole; milli++)
             {
                 double fitting = 0, left = 0;
-                for (int size = 1; size <= milli; size++)
+                foreach (int size in sizes)
                 {
+                    if (size > milli)
+                    {
+                        break;
+                    }
+
                     fitting += share[size];
                     left += share[size] * Remainder[milli - size];
                 }

@@ -165,6 +165,27 @@ public sealed class NodeLedger
         return slots;
     }
 
+    /// <summary>Healthy devices of the request's kind and what is free of them; none when the node is out of service.</summary>
+    internal (int Usable, int FreeMilli) FiguresOf(RankRequest request)
+    {
+        if (!Node.Schedulable || !Node.Admits(request) || (IsUniform && (freeMilli.Length == 0 || Node.Devices[0].Kind != request.DeviceKind || !Node.Devices[0].Healthy)))
+        {
+            return (0, 0);
+        }
+
+        int usable = 0, free = 0;
+        for (int position = 0; position < freeMilli.Length; position++)
+        {
+            if (IsUniform || (Node.Devices[position].Healthy && Node.Devices[position].Kind == request.DeviceKind))
+            {
+                usable++;
+                free += freeMilli[position];
+            }
+        }
+
+        return (usable, free);
+    }
+
     /// <summary>Device positions of so many ranks: the policy's choice for one, the tightest devices first for several.</summary>
     internal IReadOnlyList<int[]> SlotsFor(RankRequest request, int ranks, PlacementPolicy policy)
     {
