@@ -25,7 +25,8 @@ internal sealed class EngineUnderTest : IDisposable
         Observer = new BenchObserver();
         _engine = new EngineLoop(
             loaded.Executor, loaded.Limits, new PromptPacing(pacing, Replica.FewestPromptTokens, loaded.Limits.MaxBatchedTokens), loaded.Tokenizer, Observer,
-            TimeProvider.System, NullLogger.Instance, Replica.Speculator(settings, loaded));
+            TimeProvider.System, NullLogger.Instance, Replica.Speculator(settings, loaded),
+            new SleepSettings(() => ReplicaModel.Reload(settings, loaded.Limits), null, null, loaded.WeightBytes));
     }
 
     public string Kernel { get; }
@@ -82,6 +83,13 @@ internal sealed class EngineUnderTest : IDisposable
         return [.. times];
     }
 
+    /// <summary>Has the model give its memory back, and waits until it has.</summary>
+    public void PutToSleep()
+    {
+        ((ModelResidency.IResident)_engine).AskToSleep();
+        SpinWait.SpinUntil(() => _engine.IsAsleep);
+    }
+
     /// <summary>Runs one request to its end.</summary>
     public async Task DrainAsync(int[] prompt, int count)
     {
@@ -136,6 +144,9 @@ internal sealed class BenchObserver : IEngineObserver
     /// <summary>Tokens' places in blocks that sequences hold and have no token for, in percent, over all iterations.</summary>
     public double WastePercent => _taken > 0 ? 100 * _unused / _taken : 0;
 
+    /// <summary>How long the last waking took.</summary>
+    public double WakeSeconds { get; private set; }
+
     /// <summary>Sequences that lost their blocks.</summary>
     public long Preemptions { get; private set; }
 
@@ -182,4 +193,10 @@ internal sealed class BenchObserver : IEngineObserver
     public void Closed(int mostTokens)
     {
     }
+
+    public void Slept()
+    {
+    }
+
+    public void Woke(double seconds) => WakeSeconds = seconds;
 }

@@ -18,7 +18,7 @@ internal static class ServingBenchmark
     private static readonly string[] Beside =
     [
         "decode_1_stream", "decode_16_streams", "prefill", "continuous_vs_static", "stall_over_median_itl", "prefix_hit_ttft", "prefix_overhead",
-        "kv_waste", "managed_bytes_per_iteration", "soak", "ready", "draft_decode", "lora_16_streams",
+        "kv_waste", "wake", "managed_bytes_per_iteration", "soak", "ready", "draft_decode", "lora_16_streams",
     ];
 
     public static int Run(string[] args)
@@ -71,6 +71,8 @@ internal static class ServingBenchmark
             AgainstItself.PrefixOverhead(model, engine, report, quick ? 2 : 24);
         if (report.Wants("kv_waste"))
             AgainstItself.Oversubscribed(model, engine, report);
+        if (report.Wants("wake"))
+            WakeBenchmark.Run(model, engine, report, quick ? 2 : 7);
         if (report.Wants("managed_bytes_per_iteration", "soak"))
             Steady(engine, report, quick);
         if (report.Wants("ready"))

@@ -18,13 +18,14 @@ internal abstract record CommandLine
             [--name NAME] [--dtype bf16|fp32|int8] [--threads N] [--max-num-seqs N] [--max-num-batched-tokens N]
             [--kv-cache-bytes 256MiB] [--block-size 16] [--prefix-caching true|false] [--max-queued-requests N]
             [--speculative-tokens N] [--speculative-model DIR] [--lora-modules NAME=DIR,NAME=DIR...] [--max-lora-rank N]
+            [--sleep-after SECONDS] [--more-models NAME=DIR,...] [--memory 4GiB]
         """;
 
     private static readonly HashSet<string> DirectKeys = new(StringComparer.OrdinalIgnoreCase)
     {
         "model", "listen", "metrics-listen", "ready-file", "name", "dtype", "threads", "max-num-seqs", "max-num-batched-tokens",
         "kv-cache-bytes", "block-size", "prefix-caching", "max-queued-requests", "speculative-tokens",
-        "speculative-model", "lora-modules", "max-lora-rank",
+        "speculative-model", "lora-modules", "max-lora-rank", "sleep-after", "more-models", "memory",
     };
 
     private CommandLine()
@@ -80,7 +81,10 @@ internal abstract record CommandLine
         {
             Adapters = adapters,
             DraftDirectory = draft,
+            SleepAfter = values["sleep-after"] is null ? null : Seconds("sleep-after"),
+            MemoryBytes = values["memory"] is null ? null : Bytes("memory", 0),
         };
+        settings = settings with { Others = [.. Others(settings)] };
         var direct = new Direct(settings, Address("listen"), Address("metrics-listen"));
         return violations.Count == 0 ? direct : throw new InvalidConfigurationException(violations);
 
@@ -106,6 +110,27 @@ internal abstract record CommandLine
                 return number;
             violations.Add(new($"--{key}", $"Found '{text}'; a positive whole number is expected."));
             return fallback;
+        }
+
+        TimeSpan? Seconds(string key)
+        {
+            if (double.TryParse(values[key], NumberStyles.Float, CultureInfo.InvariantCulture, out var seconds) && seconds is > 0 and <= 86_400)
+                return TimeSpan.FromSeconds(seconds);
+            violations.Add(new($"--{key}", $"Found '{values[key]}'; seconds above 0 and up to 86400 are expected."));
+            return null;
+        }
+
+        IEnumerable<ReplicaSettings> Others(ReplicaSettings first)
+        {
+            var names = new HashSet<string> { first.Model };
+            foreach (var entry in (values["more-models"] ?? "").Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries))
+            {
+                var parts = entry.Split('=', 2);
+                if (parts.Length == 2 && parts[1].Length > 0 && names.Add(parts[0]))
+                    yield return first with { Model = parts[0], ModelDirectory = Path.GetFullPath(parts[1]), Adapters = [], DraftDirectory = null };
+                else
+                    violations.Add(new("--more-models", $"Found '{entry}'; NAME=DIR is expected, each name once."));
+            }
         }
 
         long Bytes(string key, long fallback)

@@ -68,6 +68,7 @@ internal static class LaunchedReplica
         {
             Adapters = [.. workload.Adapters.Select(adapter => adapter with { Directory = Path.GetFullPath(adapter.Directory, launch.ArtifactRoot) })],
             DraftDirectory = workload.DraftDirectory is { } draft ? Path.GetFullPath(draft, launch.ArtifactRoot) : null,
+            SleepAfter = workload.Spec.Scaling.SleepAfterSeconds is { } seconds ? TimeSpan.FromSeconds(seconds) : null,
             Devices = launch.WorldSize * launch.Devices.Count * launch.DeviceMilli / 1000.0,
         };
     }

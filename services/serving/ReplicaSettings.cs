@@ -26,4 +26,13 @@ public sealed record ReplicaSettings(
 
     /// <summary>Devices it occupies; shares count as fractions.</summary>
     public double Devices { get; init; } = 1;
+
+    /// <summary>Other models that the same process serves.</summary>
+    public IReadOnlyList<ReplicaSettings> Others { get; init; } = [];
+
+    /// <summary>Memory that all models of the process share, the ones used longest ago asleep; null for as much as they take.</summary>
+    public long? MemoryBytes { get; init; }
+
+    /// <summary>How long the model has no request before it gives its memory back; null for never.</summary>
+    public TimeSpan? SleepAfter { get; init; }
 }

@@ -56,11 +56,11 @@ public static class ServingApplication
         var builder = PlatformHost.CreateBuilder("serving", args);
         builder.ListenGrpc(EngineListener, listen);
         builder.ListenHttp(MetricsListener, metricsListen);
-        var model = ReplicaModel.Load(settings, peers);
-        builder.Services.AddSingleton(services => new Replica(
-            settings, model, grace, TimeProvider.System, services.GetRequiredService<ILogger<Replica>>()));
-        builder.Services.AddHostedService(services => services.GetRequiredService<Replica>());
-        builder.Services.AddHealthChecks().Add(new("engine", services => services.GetRequiredService<Replica>(), null, null));
+        var models = ServedModels.Load([settings, .. settings.Others], settings.MemoryBytes, peers);
+        builder.Services.AddSingleton(services => new ServedModels([.. models.Select(loaded => new Replica(
+            loaded.Settings, loaded.Model, grace, TimeProvider.System, services.GetRequiredService<ILogger<Replica>>(), loaded.Sleep))]));
+        builder.Services.AddHostedService(services => services.GetRequiredService<ServedModels>());
+        builder.Services.AddHealthChecks().Add(new("engine", services => services.GetRequiredService<ServedModels>(), null, null));
         configure?.Invoke(builder);
         var app = builder.BuildPlatform();
         app.MapPlatformDefaults(ServingMetrics.VllmNames);

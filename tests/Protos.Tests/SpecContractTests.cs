@@ -32,7 +32,7 @@ public sealed class SpecContractTests
             "deployment_config": { "autoscaling": { "min_replicas": 0, "initial_replicas": 0, "max_replicas": 4, "target_ongoing_requests": 3, "upscale_delay_s": 0, "downscale_delay_s": 9 }, "max_queued_requests": 0, "priority": 150 },
             "engine_config": { "max_num_seqs": 8, "max_num_batched_tokens": 99, "kv_cache_bytes": "512MiB", "block_size": 32, "enable_prefix_caching": false, "dtype": "fp32",
                                "generation": { "chat_template": "{{ x }}", "stop": ["END"], "temperature": 0, "top_p": 0.9, "top_k": 0, "max_tokens": 10 } },
-            "scaling_config": { "devices_per_replica": 1, "device": "cpu", "gpu_fraction": 0.5, "tensor_parallel": 1 } } }
+            "scaling_config": { "devices_per_replica": 1, "device": "cpu", "gpu_fraction": 0.5, "tensor_parallel": 1, "sleep_after_s": 30 } } }
         }
         """;
 

@@ -133,4 +133,7 @@ public sealed record ScalingOptions
 
     /// <summary>Tensor-parallel width of a replica: ranks, each on a device of its own, that share its heads and units.</summary>
     public int TensorParallel { get; init; } = 1;
+
+    /// <summary>How long a replica has no request before it gives its memory back; null for never.</summary>
+    public double? SleepAfterSeconds { get; init; }
 }

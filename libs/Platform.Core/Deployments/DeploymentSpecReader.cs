@@ -131,6 +131,7 @@ public static class DeploymentSpecReader
             Device = scaling.Choice("device", Devices, "cpu"),
             DeviceMilli = (int)Math.Round(scaling.Number("gpu_fraction", new(0.001, 1), 1) * 1000),
             TensorParallel = width ?? devices ?? 1,
+            SleepAfterSeconds = scaling.OptionalNumber("sleep_after_s", new(0.001, 86_400)),
         };
     }
 }

@@ -26,6 +26,10 @@ internal static class DeploymentSpecRules
             spec.Scaling.DevicesPerReplica == spec.Scaling.TensorParallel,
             [scaling + ".tensor_parallel", scaling + ".devices_per_replica"],
             $"{spec.Scaling.TensorParallel} differs from devices_per_replica ({spec.Scaling.DevicesPerReplica}); each device of a replica holds one share of the model, so give one of them.");
+        violations.Require(
+            spec.Scaling.SleepAfterSeconds is null || spec.Scaling.TensorParallel == 1,
+            [scaling + ".sleep_after_s", scaling + ".tensor_parallel"],
+            "A replica of several ranks cannot sleep; leave sleep_after_s away, or set min_replicas to 0 to stop idle replicas.");
 
         var engine = FieldPath.Join(path, "engine_config");
         violations.Require(

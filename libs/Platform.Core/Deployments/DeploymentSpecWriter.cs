@@ -60,6 +60,8 @@ public static class DeploymentSpecWriter
                 ["tensor_parallel"] = spec.Scaling.TensorParallel,
             },
         };
+        if (spec.Scaling.SleepAfterSeconds is { } seconds)
+            sections["scaling_config"]?.AsObject().Add("sleep_after_s", seconds);
         if (sections["engine_config"] is JsonObject engine)
             EngineExtras.Write(spec.Engine, engine);
         return sections;

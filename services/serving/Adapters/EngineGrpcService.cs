@@ -9,21 +9,21 @@ using Usage = Platform.V1.Usage;
 namespace Platform.Serving.Adapters;
 
 /// <summary>The replica's gRPC face. Cancelling a call aborts its request within one iteration.</summary>
-internal sealed class EngineGrpcService(Replica replica) : EngineService.EngineServiceBase
+internal sealed class EngineGrpcService(ServedModels models) : EngineService.EngineServiceBase
 {
     private static readonly TimeSpan QueueFullRetry = TimeSpan.FromSeconds(1);
 
     public override async Task Generate(
         EngineGenerateRequest request, IServerStreamWriter<EngineGenerateResponse> responseStream, ServerCallContext context)
     {
+        var replica = models.Find(request.Model);
         using var activity = RequestActivity.Start(replica.Settings.Model, request);
         try
         {
-            ThrowIfOtherModel(request.Model);
             var generation = replica.Reader.Read(request);
-            var active = await SubmitAsync(generation);
+            var active = await SubmitAsync(replica, generation);
             await using (context.CancellationToken.Register(active.Cancel))
-                await StreamAsync(active, responseStream, activity, context.CancellationToken);
+                await StreamAsync(replica, active, responseStream, activity, context.CancellationToken);
         }
         catch (PlatformException exception)
         {
@@ -35,6 +35,7 @@ internal sealed class EngineGrpcService(Replica replica) : EngineService.EngineS
 
     public override Task<DescribeResponse> Describe(DescribeRequest request, ServerCallContext context)
     {
+        var replica = models.Find(request.Model);
         var snapshot = replica.Engine.Snapshot;
         var description = new DescribeResponse
         {
@@ -46,6 +47,8 @@ internal sealed class EngineGrpcService(Replica replica) : EngineService.EngineS
             OutstandingTokens = snapshot.OutstandingTokens,
             KvBlocksTotal = snapshot.BlocksTotal,
             KvBlocksFree = snapshot.BlocksFree,
+            Asleep = replica.Engine.IsAsleep,
+            Models = { models.Replicas.Select(other => other.Settings.Model) },
         };
         description.Adapters.AddRange(replica.Settings.Adapters.Select(adapter => adapter.Name));
         return Task.FromResult(description);
@@ -53,12 +56,13 @@ internal sealed class EngineGrpcService(Replica replica) : EngineService.EngineS
 
     public override async Task<LogitsResponse> Logits(LogitsRequest request, ServerCallContext context)
     {
+        var replica = models.First;
         var generations = replica.Reader.ReadLogits(request);
         var submitted = new List<ActiveRequest>();
         try
         {
             foreach (var generation in generations)
-                submitted.Add(await SubmitAsync(generation));
+                submitted.Add(await SubmitAsync(replica, generation));
             var response = new LogitsResponse();
             foreach (var active in submitted)
             {
@@ -78,13 +82,13 @@ internal sealed class EngineGrpcService(Replica replica) : EngineService.EngineS
 
     public override async Task<EngineEmbedResponse> Embed(EngineEmbedRequest request, ServerCallContext context)
     {
-        ThrowIfOtherModel(request.Model);
+        var replica = models.Find(request.Model);
         var generations = replica.Reader.ReadEmbed(request);
         var submitted = new List<ActiveRequest>();
         try
         {
             foreach (var generation in generations)
-                submitted.Add(await SubmitAsync(generation));
+                submitted.Add(await SubmitAsync(replica, generation));
             var response = new EngineEmbedResponse { Usage = new Usage() };
             foreach (var active in submitted)
             {
@@ -103,13 +107,7 @@ internal sealed class EngineGrpcService(Replica replica) : EngineService.EngineS
         }
     }
 
-    private void ThrowIfOtherModel(string model)
-    {
-        if (model.Length > 0 && model != replica.Settings.Model)
-            throw new NotFoundException($"model '{model}' on this replica, which serves '{replica.Settings.Model}'");
-    }
-
-    private async Task<ActiveRequest> SubmitAsync(GenerationRequest generation) => await replica.Engine.SubmitAsync(generation) switch
+    private static async Task<ActiveRequest> SubmitAsync(Replica replica, GenerationRequest generation) => await replica.Engine.SubmitAsync(generation) switch
     {
         Submission.Accepted accepted => accepted.Request,
         Submission.QueueFull full => throw new ResourceExhaustedException(
@@ -119,8 +117,8 @@ internal sealed class EngineGrpcService(Replica replica) : EngineService.EngineS
         _ => throw new InvalidOperationException("A submission has four outcomes."),
     };
 
-    private async Task StreamAsync(
-        ActiveRequest active, IServerStreamWriter<EngineGenerateResponse> responses, Activity? activity, CancellationToken cancellationToken)
+    private static async Task StreamAsync(
+        Replica replica, ActiveRequest active, IServerStreamWriter<EngineGenerateResponse> responses, Activity? activity, CancellationToken cancellationToken)
     {
         var open = active.Request.Choices;
         var usage = new Usage { PromptTokens = active.Request.Prompt.Length, CompletionTokens = active.Request.Produced.Length };

@@ -74,6 +74,14 @@ internal sealed class ServingMetrics : IEngineObserver
     private static readonly Gauge CacheConfig = Metrics.CreateGauge(
         "platform_serving_cache_config_info", "Sizes of the key/value cache.", ["model_name", "block_size", "num_gpu_blocks", "enable_prefix_caching"]);
 
+    // vLLM's names of the states: ours gives up weights and cache alike.
+    private static readonly Gauge SleepState = Metrics.CreateGauge(
+        "platform_serving_engine_sleep_state", "1 for the state that the engine is in: awake, or discard_all when it sleeps.", ["model_name", "sleep_state"]);
+
+    private static readonly Histogram WakeSeconds = Metrics.CreateHistogram(
+        "platform_serving_wake_seconds", "Time to load a sleeping model again.",
+        new HistogramConfiguration { LabelNames = ModelLabel, Buckets = [.025, .05, .1, .2, .4, .8, 1.6, 3.2, 6.4, 12.8, 25.6, 51.2] });
+
     private static readonly Gauge QuantisationError = Metrics.CreateGauge(
         "platform_serving_weight_quantisation_error", "Root mean square error of the weights relative to the exact ones; 0 where they are not quantised.", ModelLabel);
 
@@ -106,11 +114,12 @@ internal sealed class ServingMetrics : IEngineObserver
         _acceptedTokens = Published(AcceptedTokens);
         foreach (var reason in Enum.GetValues<FinishReason>())
             Finished(reason).Publish();
+        ShowSleep(isAsleep: false);
         CacheConfig.WithLabels(model, $"{limits.BlockSize}", $"{limits.BlockCount}", limits.PrefixCaching ? "True" : "False").Set(1);
     }
 
     /// <summary>vLLM's names for the engine figures, so that dashboards and autoscalers written for it work here.</summary>
-    public static MetricAliases VllmNames { get; } = new(Aliased("request_success_total", "cache_config_info", AdapterGauge.Name), "engine=\"0\"");
+    public static MetricAliases VllmNames { get; } = new(Aliased("request_success_total", "cache_config_info", "engine_sleep_state", AdapterGauge.Name), "engine=\"0\"");
 
     public void Iterated(IterationScheduler scheduler, IterationPlan plan, int produced, EngineSnapshot snapshot, IterationCost cost)
     {
@@ -172,6 +181,20 @@ internal sealed class ServingMetrics : IEngineObserver
     }
 
     public void Closed(int mostTokens) => RequestLongest.WithLabels(_model).Observe(mostTokens);
+
+    public void Slept() => ShowSleep(isAsleep: true);
+
+    public void Woke(double seconds)
+    {
+        WakeSeconds.WithLabels(_model).Observe(seconds);
+        ShowSleep(isAsleep: false);
+    }
+
+    private void ShowSleep(bool isAsleep)
+    {
+        SleepState.WithLabels(_model, "awake").Set(isAsleep ? 0 : 1);
+        SleepState.WithLabels(_model, "discard_all").Set(isAsleep ? 1 : 0);
+    }
 
     private Counter.Child Published(Counter counter)
     {

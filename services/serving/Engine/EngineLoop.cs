@@ -1,4 +1,5 @@
 using System.Threading.Channels;
+using Platform.Core.Models;
 using Platform.Serving.Core.Constraints;
 using Platform.Serving.Core.Output;
 using Platform.Serving.Core.Sampling;
@@ -17,7 +18,8 @@ internal sealed partial class EngineLoop : IDisposable
 {
     private const int CommandCapacity = 4096;
 
-    private readonly IModelExecutor _executor;
+    private readonly ModelConfig _config;
+    private IModelExecutor _executor;
     private readonly IterationScheduler _scheduler;
     private readonly ITextTokenizer _tokenizer;
     private readonly PromptPacing _pacing;
@@ -43,11 +45,13 @@ internal sealed partial class EngineLoop : IDisposable
 
     public EngineLoop(
         IModelExecutor executor, SchedulerLimits limits, PromptPacing pacing, ITextTokenizer tokenizer, IEngineObserver observer,
-        TimeProvider time, ILogger logger, ISpeculator? speculator = null)
+        TimeProvider time, ILogger logger, ISpeculator? speculator = null, SleepSettings? sleep = null)
     {
         _speculator = speculator;
         _drafts = new int[speculator?.MostTokens ?? 0];
         _executor = executor;
+        _sleep = sleep;
+        _config = executor.Config;
         _hidden = new float[executor.Config.HiddenSize];
         _scheduler = new IterationScheduler(limits);
         _pacing = pacing;
@@ -58,6 +62,7 @@ internal sealed partial class EngineLoop : IDisposable
         _sampler = new Sampler(executor.Config.VocabSize);
         _logits = new LogitRows(executor.Config.VocabSize);
         _snapshot = Observe();
+        BeginStay();
         _thread = new Thread(Loop) { IsBackground = true, Name = "engine" };
         _thread.Start();
     }
@@ -109,7 +114,8 @@ internal sealed partial class EngineLoop : IDisposable
         Wake();
         _thread.Join();
         _speculator?.Dispose();
-        _executor.Dispose();
+        if (!_isAsleep)
+            _executor.Dispose();
         _wake.Dispose();
     }
 
@@ -138,11 +144,12 @@ internal sealed partial class EngineLoop : IDisposable
                 _observer.Idle(_snapshot);
                 if (_draining)
                     _idle.TrySetResult();
-                _wake.Wait();
+                WaitForWork();
                 continue;
             }
 
-            Iterate();
+            if (IsAwake())
+                Iterate();
         }
 
         _commands.Writer.TryComplete();
@@ -156,7 +163,7 @@ internal sealed partial class EngineLoop : IDisposable
 
     private void TakeRequests()
     {
-        while (_commands.Reader.TryRead(out var command))
+        while (!_askedToSleep && _commands.Reader.TryRead(out var command))
             command.Answer.SetResult(_draining ? new Submission.Stopping() : Admit(command.Request));
     }
 
@@ -173,8 +180,9 @@ internal sealed partial class EngineLoop : IDisposable
                 var active = new ActiveRequest(request, longest, _time.GetTimestamp(), Wake);
                 _active.Add(active);
                 for (var i = 0; i < sequences.Length; i++)
-                    _choices.Add(sequences[i].Id, new ChoiceOutput(active, i, accepted.Sequences[i], _tokenizer, _executor.Config));
+                    _choices.Add(sequences[i].Id, new ChoiceOutput(active, i, accepted.Sequences[i], _tokenizer, _config));
                 _observer.Admitted(request);
+                NoteWork();
                 return new Submission.Accepted(active);
             case Admission.QueueFull full:
                 return new Submission.QueueFull(full.Live);
@@ -280,26 +288,6 @@ internal sealed partial class EngineLoop : IDisposable
             }
 
             row += 1 + span.Drafts;
-        }
-    }
-
-    private void Pool(IterationPlan plan)
-    {
-        var row = 0;
-        foreach (var span in plan.Spans)
-        {
-            if (_choices[span.Sequence.Id].Embedding is { } pool)
-            {
-                if (span.Start == 0)
-                    pool.Restart();
-                for (var i = 0; i < span.Count; i++)
-                {
-                    _executor.ReadHidden(row + i, _hidden);
-                    pool.Add(_hidden);
-                }
-            }
-
-            row += span.Count;
         }
     }
 

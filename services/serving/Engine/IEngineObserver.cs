@@ -46,4 +46,11 @@ internal interface IEngineObserver
     /// <summary>A request ended with the last of its choices.</summary>
     /// <param name="mostTokens">Tokens that its longest choice produced here.</param>
     void Closed(int mostTokens);
+
+    /// <summary>The model fell asleep.</summary>
+    void Slept();
+
+    /// <summary>The model woke.</summary>
+    /// <param name="seconds">How long it took.</param>
+    void Woke(double seconds);
 }

@@ -18,7 +18,9 @@ internal sealed partial class Replica : IHostedLifecycleService, IHealthCheck, I
     /// <param name="grace">How long requests in progress may take to end when the replica stops.</param>
     /// <param name="time">Clock.</param>
     /// <param name="logger">Log.</param>
-    public Replica(ReplicaSettings settings, ReplicaModel model, Func<TimeSpan> grace, TimeProvider time, ILogger<Replica> logger)
+    /// <param name="sleep">How it sleeps; null when it never does.</param>
+    public Replica(
+        ReplicaSettings settings, ReplicaModel model, Func<TimeSpan> grace, TimeProvider time, ILogger<Replica> logger, SleepSettings? sleep = null)
     {
         Settings = settings;
         Grace = grace;
@@ -28,7 +30,7 @@ internal sealed partial class Replica : IHostedLifecycleService, IHealthCheck, I
             LogQuantised(logger, model.QuantisationError);
         string[] names = [.. model.Adapters.Select(adapter => adapter.Name)];
         var pacing = new PromptPacing(settings.PromptPacing, Math.Min(FewestPromptTokens, model.Limits.MaxBatchedTokens), model.Limits.MaxBatchedTokens);
-        Engine = new EngineLoop(model.Executor, model.Limits, pacing, model.Tokenizer, new ServingMetrics(settings.Model, model.Limits, model.QuantisationError, new AdapterGauge(settings.Model, names, settings.Engine.Lora?.MaxLoras ?? 0)), time, logger, Speculator(settings, model));
+        Engine = new EngineLoop(model.Executor, model.Limits, pacing, model.Tokenizer, new ServingMetrics(settings.Model, model.Limits, model.QuantisationError, new AdapterGauge(settings.Model, names, settings.Engine.Lora?.MaxLoras ?? 0)), time, logger, Speculator(settings, model), sleep);
         Reader = new RequestReader(model.Config.VocabSize, model.Limits, settings.Engine.Generation, model.EndTokens, Constraints(model), names);
         foreach (var adapter in model.Adapters)
             LogAdapter(logger, adapter.Name, adapter.Rank, adapter.ByteLength >> 10);

@@ -61,6 +61,22 @@ internal sealed record ReplicaModel(
         };
     }
 
+    /// <summary>Loads the executor of a model again that was loaded and checked before.</summary>
+    /// <param name="settings">What is served.</param>
+    /// <param name="limits">Limits it was loaded with.</param>
+    /// <exception cref="ModelFormatException">The directory is damaged.</exception>
+    public static IModelExecutor Reload(ReplicaSettings settings, SchedulerLimits limits)
+    {
+        using var directory = Open(settings);
+        return settings.Engine.Dtype switch
+        {
+            "fp32" => Build<Float32Element>(settings, directory, WeightStorage.Plain, limits, null).Executor,
+            "bf16" => Build<BFloat16Element>(settings, directory, WeightStorage.Plain, limits, null).Executor,
+            "int8" => Build<BFloat16Element>(settings, directory, WeightStorage.Quantised, limits, null).Executor,
+            var other => throw WrongType(other),
+        };
+    }
+
     /// <summary>Loads the share of a rank that follows.</summary>
     /// <param name="settings">What the leader serves.</param>
     /// <param name="peers">The other ranks, owned from now on.</param>

@@ -13,6 +13,8 @@ internal sealed unsafe partial class NativeBuffer : SafeHandle
     private const long LargePage = 2 << 20;
     private const int ReadWrite = 3, PrivateAnonymous = 0x22, AdviceHugePages = 14;
 
+    private static long s_liveBytes;
+
     private readonly nint _mapping;
     private readonly nuint _mappedLength;
 
@@ -23,6 +25,7 @@ internal sealed unsafe partial class NativeBuffer : SafeHandle
     {
         ArgumentOutOfRangeException.ThrowIfNegative(byteLength);
         ByteLength = byteLength;
+        Interlocked.Add(ref s_liveBytes, byteLength);
         if (byteLength < MappedFrom || !OperatingSystem.IsLinux())
         {
             handle = (nint)NativeMemory.AlignedAlloc((nuint)Math.Max(byteLength, 1), Alignment);
@@ -39,6 +42,9 @@ internal sealed unsafe partial class NativeBuffer : SafeHandle
         _ = Advise(handle, (nuint)byteLength, AdviceHugePages);
     }
 
+    /// <summary>Bytes of all buffers of the process.</summary>
+    public static long LiveBytes => Interlocked.Read(ref s_liveBytes);
+
     public long ByteLength { get; }
 
     public override bool IsInvalid => handle == 0;
@@ -53,6 +59,7 @@ internal sealed unsafe partial class NativeBuffer : SafeHandle
 
     protected override bool ReleaseHandle()
     {
+        Interlocked.Add(ref s_liveBytes, -ByteLength);
         if (_mapping != 0)
             return Unmap(_mapping, _mappedLength) == 0;
         NativeMemory.AlignedFree((void*)handle);

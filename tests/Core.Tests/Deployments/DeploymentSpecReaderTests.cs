@@ -19,6 +19,18 @@ public sealed class DeploymentSpecReaderTests
     }
 
     [Fact]
+    public void A_replica_of_one_rank_may_sleep()
+    {
+        var spec = DeploymentInputs.Accepted(JsonNode.Parse("""{"kind":"Deployment","model":"m","scaling_config":{"sleep_after_s":2.5}}"""));
+        Assert.Equal(2.5, spec.Scaling.SleepAfterSeconds);
+        Assert.Equal(spec, DeploymentInputs.Accepted(DeploymentSpecWriter.ToJson(spec)));
+
+        var refused = Assert.IsType<Validated<DeploymentSpec>.Invalid>(DeploymentSpecReader.Read(
+            JsonNode.Parse("""{"kind":"Deployment","model":"m","scaling_config":{"sleep_after_s":2.5,"tensor_parallel":2}}""")));
+        Assert.Equal("scaling_config.sleep_after_s", Assert.Single(refused.Violations).Field);
+    }
+
+    [Fact]
     public void Reads_every_section()
     {
         var spec = DeploymentInputs.Accepted(JsonNode.Parse("""

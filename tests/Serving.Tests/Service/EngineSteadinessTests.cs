@@ -52,17 +52,25 @@ public sealed class EngineSteadinessTests : IDisposable
     public async Task A_client_that_leaves_frees_its_blocks_before_the_next_iteration()
     {
         using var engine = Start(out var watch);
-        var stays = await SubmitAsync(engine, 1, 100);
-        var leaves = await SubmitAsync(engine, 2, 120);
         var used = new List<(int Running, int Used)>();
-        // On the engine's own thread, so that no iteration runs unseen.
+        using var queued = new ManualResetEventSlim();
+        var both = new TaskCompletionSource<ActiveRequest>();
+        // On the engine's own thread, so that no iteration runs unseen; once both run, it waits until the test knows them.
         watch.After = snapshot =>
         {
-            if (snapshot.Running == 2 && leaves.Updates.Count > 20)
-                leaves.Cancel();
-            if (leaves.IsCancelled)
+            queued.Wait();
+            if (snapshot.Running != 2 && used.Count == 0)
+                return;
+            var request = both.Task.GetAwaiter().GetResult();
+            if (request.Updates.Count > 20)
+                request.Cancel();
+            if (request.IsCancelled)
                 used.Add((snapshot.Running, snapshot.BlocksTotal - snapshot.BlocksFree));
         };
+        var (first, second) = (SubmitAsync(engine, 1, 100), SubmitAsync(engine, 2, 120));
+        queued.Set();
+        var stays = await first;
+        both.SetResult(await second);
         await foreach (var _ in stays.Updates.ReadAllAsync(TestContext.Current.CancellationToken))
         {
         }
@@ -121,5 +129,9 @@ public sealed class EngineSteadinessTests : IDisposable
         public void Finished(FinishReason reason, ChoiceTimes times, int tokens) => inner.Finished(reason, times, tokens);
 
         public void Closed(int mostTokens) => inner.Closed(mostTokens);
+
+        public void Slept() => inner.Slept();
+
+        public void Woke(double seconds) => inner.Woke(seconds);
     }
 }

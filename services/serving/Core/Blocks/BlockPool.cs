@@ -104,6 +104,15 @@ public sealed class BlockPool
         FreeCount++;
     }
 
+    /// <summary>Forgets every published content; all blocks must be free.</summary>
+    public void Forget()
+    {
+        if (UsedCount > 0)
+            throw new InvalidOperationException($"{UsedCount} blocks are in use; their content cannot be forgotten.");
+        _published.Clear();
+        Array.Clear(_hashes);
+    }
+
     private void Unlink(int block)
     {
         _next[_previous[block]] = _next[block];

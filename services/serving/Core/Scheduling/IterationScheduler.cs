@@ -184,6 +184,10 @@ public sealed class IterationScheduler
             End(sequence);
     }
 
+    /// <summary>Forgets what blocks hold, because the cache's memory is given up.</summary>
+    /// <exception cref="InvalidOperationException">Sequences are running.</exception>
+    public void ForgetPrefixes() => Pool.Forget();
+
     private string? Objection(SequenceRequest request)
     {
         if (request.PromptLength < 1 || request.PromptLength > request.Tokens.Length)
