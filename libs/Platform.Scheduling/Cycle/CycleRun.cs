@@ -166,14 +166,16 @@ internal sealed class CycleRun
             return true;
         }
 
-        place = GangPlacer.TryPlace(own, ledger);
-        if (place is null && placed.Count == 0)
+        bool bound = timeline.Binds(own, input.Options.Backfill);
+        place = bound ? null : GangPlacer.TryPlace(own, ledger);
+        bool hasRoom = bound ? GangPlacer.Fits(own, ledger) : place is not null;
+        if (!hasRoom && placed.Count == 0)
         {
             shape.RefusedAt = core.FreedVersion;
             return false;
         }
 
-        if (place is not null && timeline.Binds(own, input.Options.Backfill))
+        if (bound && hasRoom)
         {
             place = GangPlacer.TryPlace(own, timeline.LedgerFor(own, input.Options.Backfill));
         }

@@ -9,6 +9,7 @@ namespace Platform.Scheduling.Cycle;
 internal sealed class FitIndex : NodeIndex
 {
     private const int Most = 1 << 20;
+    private const int MostEvenPrices = 4096;
     private readonly RankRequest rank;
     private readonly int tensor;
     private readonly IReadOnlyList<NodeLedger> nodes;
@@ -19,6 +20,7 @@ internal sealed class FitIndex : NodeIndex
     private readonly (TopologyDomains Domains, long[] Sums)[] levels;
     private readonly SortedList<int, NodeSet> byGroups = [];
     private readonly Dictionary<int, Price[]> prices = [];
+    private readonly Dictionary<(EvenNode State, int Ranks), double> evenPrices = [];
 
     /// <summary>Counts everything once.</summary>
     public FitIndex(RankRequest rank, int tensor, IReadOnlyList<NodeLedger> nodes, TopologyMap map, NodeJournal journal)
@@ -80,14 +82,39 @@ internal sealed class FitIndex : NodeIndex
         ref var price = ref known[node];
         if (price.Change != changes[node])
         {
-            price = new Price(changes[node], nodes[node].CostOf(rank, ranks, policy));
+            price = new Price(changes[node], Cost(nodes[node], ranks, policy));
         }
 
         return price.Cost;
     }
 
     /// <summary>Another policy judges from now on.</summary>
-    public void ForgetCosts() => prices.Clear();
+    public void ForgetCosts()
+    {
+        prices.Clear();
+        evenPrices.Clear();
+    }
+
+    /// <summary>Nodes of one type that are equally free throughout, most often wholly, cost the same.</summary>
+    private double Cost(NodeLedger node, int ranks, PlacementPolicy policy)
+    {
+        if (node.EvenState is not { } state)
+        {
+            return node.CostOf(rank, ranks, policy);
+        }
+
+        if (!evenPrices.TryGetValue((state, ranks), out double known))
+        {
+            if (evenPrices.Count >= MostEvenPrices)
+            {
+                evenPrices.Clear();
+            }
+
+            evenPrices[(state, ranks)] = known = node.CostOf(rank, ranks, policy);
+        }
+
+        return known;
+    }
 
     /// <inheritdoc/>
     protected override void Update(int node)

@@ -31,6 +31,18 @@ internal static class GangPlacer
         return null;
     }
 
+    /// <summary>Whether the gang fits as a whole, at any of its widths: what <see cref="TryPlace(PendingGang, DeviceLedger)"/> answers, without the places.</summary>
+    public static bool Fits(PendingGang gang, DeviceLedger ledger)
+    {
+        if (gang.Shape.NarrowerData.Count > 0 || gang.Shape.TensorTopology != TopologyLevels.Node || ledger.Nodes.Count <= DeviceLedger.FewNodes)
+        {
+            return TryPlace(gang, ledger) is not null;
+        }
+
+        // Nodes that are to be avoided are used when nothing else will do.
+        return new NodeSearch(new GroupLayout(gang.Shape), ledger).Fits();
+    }
+
     /// <summary>Ranks of the shape that fit on these nodes when their distance does not matter.</summary>
     public static int CountSlots(GangShape shape, IEnumerable<NodeLedger> nodes)
     {

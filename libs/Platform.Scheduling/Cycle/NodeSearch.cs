@@ -25,6 +25,9 @@ internal sealed class NodeSearch
     /// <summary>Places for the whole gang; null when it does not fit.</summary>
     public IReadOnlyList<MemberPlacement>? Place() => Find() is { } chosen ? Assign(chosen) : null;
 
+    /// <summary>Whether there are places for the whole gang.</summary>
+    public bool Fits() => Find() is not null;
+
     /// <summary>Nodes with the number of groups that each gets, in the order in which groups are numbered.</summary>
     private List<(int Node, int Groups)>? Find()
     {

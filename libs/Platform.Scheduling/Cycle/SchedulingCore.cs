@@ -213,7 +213,7 @@ public sealed class SchedulingCore
     /// <summary>Whether only what is free differs.</summary>
     private static bool IsSameOffer(NodeSnapshot before, NodeSnapshot after)
     {
-        bool same = before with { FreeMemoryBytes = 0, FreeCpuMilli = 0, Devices = [], Topology = after.Topology } == after with { FreeMemoryBytes = 0, FreeCpuMilli = 0, Devices = [] };
+        bool same = before with { FreeMemoryBytes = after.FreeMemoryBytes, FreeCpuMilli = after.FreeCpuMilli, Devices = after.Devices } == after;
         for (int at = 0; same && at < before.Devices.Count; at++)
         {
             var (one, other) = (before.Devices[at], after.Devices[at]);

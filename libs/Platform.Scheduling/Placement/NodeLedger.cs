@@ -2,6 +2,9 @@ using Platform.Scheduling.Cycle;
 
 namespace Platform.Scheduling.Placement;
 
+/// <summary>All that costs depend on, for a node whose devices are alike and equally free.</summary>
+internal readonly record struct EvenNode(string Kind, string Model, int Devices, int FreeMilli, bool CountsCpu, long FreeCpuMilli);
+
 /// <summary>What is free on one node: the snapshot's figures less what has been given away since. One owner, no sharing.</summary>
 public sealed class NodeLedger
 {
@@ -49,6 +52,11 @@ public sealed class NodeLedger
 
     /// <summary>Free thousandths by position, which is the place in <see cref="NodeSnapshot.Devices"/>.</summary>
     public ReadOnlySpan<int> FreeMilli => freeMilli;
+
+    /// <summary>What costs depend on here; null when devices differ in kind or in what is free of them.</summary>
+    internal EvenNode? EvenState => IsUniform && freeMilli.Length > 0 && freeMilli.AsSpan().IndexOfAnyExcept(freeMilli[0]) < 0
+        ? new EvenNode(Node.Devices[0].Kind, Node.Devices[0].Model, freeMilli.Length, freeMilli[0], Node.CpuMilli > 0, FreeCpuMilli)
+        : null;
 
     /// <summary>Whether nothing may be placed here for now, whatever is free.</summary>
     internal bool Excluded
