@@ -7,6 +7,7 @@ using Platform.Hosting.Configuration;
 using Platform.Hosting.Database;
 using Platform.Hosting.Network;
 using Platform.Scheduler.Adapters;
+using Platform.Scheduler.Adapters.Capacity;
 using Platform.Scheduler.Data;
 using Platform.Scheduler.Grpc;
 
@@ -69,6 +70,7 @@ public static class SchedulerApplication
         services.AddSingleton<JobPlanning>();
         services.AddSingleton<JobUpdates>();
         services.AddSingleton<ModelRegistry>();
+        services.AddSingleton<MessageRelay>();
 
         // Stopped in the opposite order: the loop ends while the leadership is still held.
         AddLoop<Leadership>(services);
@@ -77,6 +79,9 @@ public static class SchedulerApplication
         AddLoop<OperationRunner>(services);
         AddLoop<CheckpointSweeper>(services);
         AddLoop<ReportReceiver>(services);
+        services.AddSingleton<ICapacityProvider, LocalProvider>();
+        services.AddSingleton<ICapacityProvider, KubernetesProvider>();
+        AddLoop<CapacityLoop>(services);
         services.AddHealthChecks().AddCheck<LeadingCheck>("leading");
     }
 

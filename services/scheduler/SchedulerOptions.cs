@@ -77,9 +77,17 @@ public sealed class SchedulerOptions : IValidatedOptions
     /// </summary>
     public Dictionary<string, double> DevicePricePerHour { get; set; } = [];
 
+    /// <summary>Who gives nodes, and how many.</summary>
+    public ProviderOptions Capacity { get; set; } = new();
+
     /// <inheritdoc/>
     public IEnumerable<Violation> Validate()
     {
+        foreach (var violation in Capacity.Validate())
+        {
+            yield return violation with { Field = $"{nameof(Capacity)}:{violation.Field}" };
+        }
+
         foreach (var (name, value) in new[] { (nameof(Listen), Listen), (nameof(MetricsListen), MetricsListen) })
         {
             if (!ListenAddress.TryParse(value, out _))
@@ -145,6 +153,7 @@ public sealed class SchedulerOptions : IValidatedOptions
             Elastic = Elastic,
             ElasticMinRuntime = TimeSpan.FromSeconds(ElasticMinRuntimeSeconds),
         },
+        Capacity = Capacity.Decision,
         Gangs = new GangTimeouts
         {
             Prepare = TimeSpan.FromSeconds(PrepareSeconds),

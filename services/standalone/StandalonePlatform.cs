@@ -73,7 +73,7 @@ public sealed class StandalonePlatform : IAsyncDisposable
     private async Task StartHostsAsync(
         StandaloneOptions options, DataDirectory data, Programs programs, string[] args, CancellationToken cancellation)
     {
-        var scheduler = await StartAsync(SchedulerApplication.Build, args, new()
+        var scheduler = await StartAsync(SchedulerApplication.Build, args, new(options.IsElastic ? LocalNodes(options, data, programs, args) : [])
         {
             ["Scheduler:Listen"] = "127.0.0.1:0",
             ["Scheduler:MetricsListen"] = "127.0.0.1:0",
@@ -82,7 +82,7 @@ public sealed class StandalonePlatform : IAsyncDisposable
             ["Artifacts:Root"] = data.Artifacts,
         }, cancellation);
         string address = scheduler.Address("grpc");
-        for (int i = 0; i < options.Nodes; i++)
+        for (int i = 0; i < (options.IsElastic ? 0 : options.Nodes); i++)
         {
             string node = $"node-{i}";
             await StartAsync(AgentApplication.Build, args, new()
@@ -108,6 +108,26 @@ public sealed class StandalonePlatform : IAsyncDisposable
         await WaitForLeaderAsync(gateway.Services.GetRequiredService<RoutingTable>(), cancellation);
         HttpAddress = gateway.Address(GatewayApplication.HttpListener);
         GrpcAddress = gateway.Address(GatewayApplication.GrpcListener);
+    }
+
+    /// <summary>Agents are processes that the scheduler starts and stops as jobs need them.</summary>
+    private static Dictionary<string, string?> LocalNodes(StandaloneOptions options, DataDirectory data, Programs programs, string[] args)
+    {
+        var settings = new Dictionary<string, string?>
+        {
+            ["Scheduler:Capacity:Groups:0:Name"] = "local",
+            ["Scheduler:Capacity:Groups:0:Provider"] = "local",
+            ["Scheduler:Capacity:Groups:0:MinNodes"] = options.Nodes.ToString(CultureInfo.InvariantCulture),
+            ["Scheduler:Capacity:Groups:0:MaxNodes"] = options.MaxNodes.ToString(CultureInfo.InvariantCulture),
+            ["Scheduler:Capacity:Groups:0:Devices"] = options.DevicesPerNode.ToString(CultureInfo.InvariantCulture),
+            ["Scheduler:Capacity:IdleSeconds"] = "30",
+            ["Scheduler:Capacity:Local:Directory"] = data.Node(""),
+            ["Scheduler:Capacity:Local:Command:0"] = programs.Worker,
+        };
+        string[] arguments = [$"--Agent:ServingCommand:0={programs.Serving}", .. args];
+        for (int i = 0; i < arguments.Length; i++)
+            settings[$"Scheduler:Capacity:Local:Arguments:{i}"] = arguments[i];
+        return settings;
     }
 
     /// <summary>A scheduler answers once it leads; one that was killed before may have left a lease to wait for.</summary>

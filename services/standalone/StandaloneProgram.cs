@@ -16,6 +16,8 @@ public static class StandaloneProgram
         ["--host"] = "Standalone:Host",
         ["--data"] = "Standalone:Data",
         ["--nodes"] = "Standalone:Nodes",
+        ["--provider"] = "Standalone:Provider",
+        ["--max-nodes"] = "Standalone:MaxNodes",
         ["--devices-per-node"] = "Standalone:DevicesPerNode",
         ["--ready-file"] = "Standalone:ReadyFile",
     };
@@ -105,7 +107,7 @@ public static class StandaloneProgram
 
     private static void Announce(StandaloneOptions options, DataDirectory data, StandalonePlatform platform) => Console.Out.WriteLine(
         $"""
-        The platform is up: {options.Nodes} nodes with {options.DevicesPerNode} CPU devices each.
+        The platform is up: {(options.IsElastic ? $"{options.Nodes} to {options.MaxNodes}" : options.Nodes)} nodes with {options.DevicesPerNode} CPU devices each.
           OpenAI and JSON API   {platform.HttpAddress}/v1  {platform.HttpAddress}/api/v1
           gRPC API              {platform.GrpcAddress}
           metrics               {platform.HttpAddress}/metrics

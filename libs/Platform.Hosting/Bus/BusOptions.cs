@@ -6,7 +6,7 @@ namespace Platform.Hosting.Bus;
 /// <summary>Section <c>Bus</c>.</summary>
 public sealed class BusOptions : IValidatedOptions
 {
-    /// <summary><c>memory</c> (one process) or <c>rabbitmq</c>.</summary>
+    /// <summary><c>memory</c> (one process), <c>rabbitmq</c>, or of an agent <c>scheduler</c>: its messages go through the scheduler.</summary>
     public string Transport { get; set; } = "memory";
 
     /// <summary>Broker, for <c>rabbitmq</c>.</summary>
@@ -24,9 +24,9 @@ public sealed class BusOptions : IValidatedOptions
     /// <inheritdoc/>
     public IEnumerable<Violation> Validate()
     {
-        if (Transport is not ("memory" or "rabbitmq"))
+        if (Transport is not ("memory" or "rabbitmq" or "scheduler"))
         {
-            yield return new Violation("Transport", $"Expected memory or rabbitmq, found '{Transport}'.");
+            yield return new Violation("Transport", $"Expected memory, rabbitmq or, for an agent, scheduler; found '{Transport}'.");
         }
 
         if (Transport == "rabbitmq" && string.IsNullOrWhiteSpace(RabbitMq.Host))

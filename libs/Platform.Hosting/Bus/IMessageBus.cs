@@ -44,12 +44,23 @@ public abstract class MessageHandler
     public static MessageHandler For<T>(Func<T, CancellationToken, Task> handle)
         where T : class => new Typed<T>(handle);
 
+    /// <summary>Handles a message that came as JSON.</summary>
+    /// <param name="json">The message.</param>
+    /// <param name="options">How it is written.</param>
+    /// <param name="cancellationToken">Gives up.</param>
+    /// <exception cref="System.Text.Json.JsonException">It is not such a message.</exception>
+    public abstract Task HandleJsonAsync(string json, System.Text.Json.JsonSerializerOptions options, CancellationToken cancellationToken);
+
     internal abstract void Configure(IReceiveEndpointConfigurator endpoint);
 
     private sealed class Typed<T>(Func<T, CancellationToken, Task> handle) : MessageHandler
         where T : class
     {
         public override Type MessageType => typeof(T);
+
+        public override Task HandleJsonAsync(string json, System.Text.Json.JsonSerializerOptions options, CancellationToken cancellationToken) => handle(
+            System.Text.Json.JsonSerializer.Deserialize<T>(json, options) ?? throw new System.Text.Json.JsonException($"Expected a {typeof(T).Name}, found null."),
+            cancellationToken);
 
         internal override void Configure(IReceiveEndpointConfigurator endpoint) =>
             endpoint.Handler<T>(context => handle(context.Message, context.CancellationToken));

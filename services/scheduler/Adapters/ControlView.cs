@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Runtime.InteropServices;
 using Platform.Core.Gangs;
+using Platform.Scheduling.Capacity;
 using Platform.Scheduling.Control;
 using Platform.Scheduling.Cycle;
 using Platform.Scheduling.Deployments;
@@ -44,11 +45,15 @@ internal sealed class ControlView
             names.Add(Routes);
         }
 
-        names.AddRange(ReferenceEquals(plane.Deferrals, before.Deferrals) ? [] : plane.Deferrals.Where(entry => before.Deferrals.GetValueOrDefault(entry.Key)?.Reason.Message != entry.Value.Reason.Message).Select(entry => entry.Key));
+        var deferrals = WithNodesOnTheirWay(plane);
+        names.AddRange(ReferenceEquals(deferrals, before.Deferrals) ? [] : deferrals.Where(entry => before.Deferrals.GetValueOrDefault(entry.Key)?.Reason.Message != entry.Value.Reason.Message).Select(entry => entry.Key));
         var cluster = plane.Snapshot();
         content = new Content(
-            true, plane.Deferrals, [.. plane.Nodes], deployments, replicas, cluster, before.RouteVersion + (routes == before.RouteKey ? 0 : 1), routes,
-            before.Leading && changes.Nodes.Count == 0 ? before.Feasibility : new FeasibilityChecks(cluster));
+            true, deferrals, [.. plane.Nodes], deployments, replicas, cluster, before.RouteVersion + (routes == before.RouteKey ? 0 : 1), routes,
+            before.Leading && changes.Nodes.Count + changes.ForgottenNodes.Count == 0 ? before.Feasibility : new FeasibilityChecks(cluster))
+        {
+            Capacity = plane.Capacity,
+        };
         if (clock.Elapsed >= MeasureInterval || !before.Leading)
         {
             clock.Restart();
@@ -56,6 +61,27 @@ internal sealed class ControlView
         }
 
         return names;
+    }
+
+    /// <summary>Reasons for waiting, with the nodes that are being created for it.</summary>
+    private static IReadOnlyDictionary<string, GangDeferral> WithNodesOnTheirWay(ControlPlane plane)
+    {
+        var coming = plane.Capacity.Nodes.Where(node => node.Phase == ManagedNodePhase.Asked && node.For is not null && plane.Deferrals.ContainsKey(node.For))
+            .GroupBy(node => (For: node.For ?? "", node.Group)).ToList();
+        if (coming.Count == 0)
+        {
+            return plane.Deferrals;
+        }
+
+        var deferrals = plane.Deferrals.ToDictionary();
+        foreach (var nodes in coming)
+        {
+            var deferral = deferrals[nodes.Key.For];
+            string message = $"{deferral.Reason.Message} {nodes.Count()} of node group {nodes.Key.Group} {(nodes.Count() == 1 ? "is" : "are")} being created for it.";
+            deferrals[nodes.Key.For] = deferral with { Reason = deferral.Reason with { Message = message } };
+        }
+
+        return deferrals;
     }
 
     private static string KeyOf(IEnumerable<DeploymentState> deployments, IEnumerable<ReplicaState> replicas) => string.Join(
@@ -103,5 +129,9 @@ internal sealed class ControlView
     /// <summary>One state.</summary>
     internal sealed record Content(
         bool Leading, IReadOnlyDictionary<string, GangDeferral> Deferrals, IReadOnlyList<NodeState> Nodes,
-        IReadOnlyList<DeploymentState> Deployments, IReadOnlyList<ReplicaState> Replicas, ClusterSnapshot Cluster, long RouteVersion, string RouteKey, FeasibilityChecks Feasibility);
+        IReadOnlyList<DeploymentState> Deployments, IReadOnlyList<ReplicaState> Replicas, ClusterSnapshot Cluster, long RouteVersion, string RouteKey, FeasibilityChecks Feasibility)
+    {
+        /// <summary>Nodes that were asked of providers.</summary>
+        public CapacityState Capacity { get; init; } = CapacityState.Empty;
+    }
 }

@@ -4,6 +4,7 @@ using Platform.Core.Jobs;
 using Platform.Core.Specs;
 using Platform.Core.Validation;
 using Platform.Hosting.Errors;
+using Platform.Scheduling.Capacity;
 using Platform.Scheduling.Planning;
 using Platform.V1;
 
@@ -73,7 +74,8 @@ internal sealed class JobPlanning(ControlView view, SchedulerOptions options)
     {
         string kind = job.Resources.Device;
         var cluster = PlannedCluster.Of(
-            view.Now.Cluster, kind, job.Resources.DeviceMilli, rates.TryGetValue((kind, job.Training.Precision), out var rate) ? rate : null, price ?? PriceOf(kind));
+            CapacityForecast.Largest(view.Now.Cluster, options.Control.Capacity, job.Resources.Ephemeral ? job.Name : null), kind, job.Resources.DeviceMilli,
+            rates.TryGetValue((kind, job.Training.Precision), out var rate) ? rate : null, price ?? PriceOf(kind));
         return cluster is not null && job.Resources.DeviceMemoryBytes is { } claimed ? cluster with { MemoryBytes = Math.Min(claimed, cluster.MemoryBytes) } : cluster;
     }
 

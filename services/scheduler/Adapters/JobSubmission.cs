@@ -7,9 +7,11 @@ using Platform.Hosting.Errors;
 using Platform.Scheduler.Core;
 using Platform.Scheduler.Data;
 using Platform.Scheduler.Grpc;
+using Platform.Scheduling.Capacity;
 using Platform.Scheduling.Cycle;
 using Platform.Scheduling.Gangs;
 using Platform.V1;
+using PendingReason = Platform.Scheduling.Cycle.PendingReason;
 
 namespace Platform.Scheduler.Adapters;
 
@@ -120,10 +122,15 @@ internal sealed class JobSubmission(IDbContextFactory<SchedulerDbContext> factor
         return new CheckedJob(written, workload);
     }
 
-    /// <summary>Throws when the whole cluster, empty, could not hold the shape.</summary>
+    /// <summary>Why the largest cluster that there could be, empty, does not hold the shape; null when it does.</summary>
+    public PendingReason? WhyInfeasible(GangShape shape) => options.Capacity.Groups.Length == 0
+        ? view.Now.Feasibility.Check(shape)
+        : Feasibility.Check(CapacityForecast.Largest(view.Now.Cluster, options.Control.Capacity, shape.Cluster), shape);
+
+    /// <summary>Throws when the largest cluster that there could be, empty, could not hold the shape.</summary>
     public void RequireFeasible(GangShape shape, string where)
     {
-        if (view.Now.Feasibility.Check(shape) is { } reason)
+        if (WhyInfeasible(shape) is { } reason)
         {
             throw new FailedPreconditionException($"INFEASIBLE_{UpperSnake.Of(reason.Code)}", $"{where}{reason.Message}");
         }

@@ -5,6 +5,7 @@ using Platform.Hosting.Errors;
 using Platform.Scheduler.Adapters;
 using Platform.Scheduler.Core;
 using Platform.Scheduler.Data;
+using Platform.Scheduling.Capacity;
 using Platform.Scheduling.Control;
 using Platform.V1;
 using NodeState = Platform.Scheduling.Control.NodeState;
@@ -22,9 +23,11 @@ internal sealed class ClusterServiceImpl(ControlLoop loop, IDbContextFactory<Sch
             control =>
             {
                 int skip = (int)(after ?? 0);
-                var all = control.Plane.Nodes;
-                var response = new ListNodesResponse { NextPageToken = all.Count > skip + size ? PageToken.Write(skip + size) : "" };
-                response.Nodes.AddRange(all.Skip(skip).Take(size).Select(node => MessageOf(node, control.Plane)));
+                var all = control.Plane.Nodes.Count;
+                var coming = control.Plane.Capacity.Nodes.Where(node => node.Phase == ManagedNodePhase.Asked).Select(MessageOf).ToList();
+                var response = new ListNodesResponse { NextPageToken = all + coming.Count > skip + size ? PageToken.Write(skip + size) : "" };
+                response.Nodes.AddRange(control.Plane.Nodes.Skip(skip).Take(size).Select(node => MessageOf(node, control.Plane)));
+                response.Nodes.AddRange(coming.Skip(Math.Max(0, skip - all)).Take(size - response.Nodes.Count));
                 return response;
             },
             context.CancellationToken);
@@ -97,6 +100,15 @@ internal sealed class ClusterServiceImpl(ControlLoop loop, IDbContextFactory<Sch
     private static NodeState Require(ControlContext control, string name) =>
         control.Plane.Nodes.FirstOrDefault(node => node.Node == name) ?? throw new NotFoundException($"nodes/{name}");
 
+    private static Node MessageOf(ManagedNode node) => new()
+    {
+        Name = $"nodes/{node.Name}",
+        State = NodePhase.Requested,
+        Group = node.Group,
+        Cluster = node.Cluster,
+        StateReason = node.Detail.Length > 0 ? node.Detail : $"Asked for {node.For ?? $"group {node.Group}"}.",
+    };
+
     private static Node MessageOf(NodeState node, ControlPlane plane)
     {
         var holders = plane.Gangs.Where(gang => gang.IsActive)
@@ -117,6 +129,7 @@ internal sealed class ClusterServiceImpl(ControlLoop loop, IDbContextFactory<Sch
             LeaseExpireTime = Timestamp.FromDateTimeOffset(node.LeaseUntil),
             AgentVersion = node.Inventory.AgentVersion,
         };
+        message.StateReason = plane.Capacity.Nodes.FirstOrDefault(managed => managed.Name == node.Node)?.Reason ?? "";
         message.Group = node.Inventory.Group;
         message.Spot = node.Inventory.Spot;
         message.Cluster = node.Inventory.Cluster;

@@ -223,7 +223,7 @@ internal sealed class JobServiceImpl(
         var response = plan is null
             ? new PlanJobResponse { Notes = { "The shape of the model or of the cluster is not known here, so nothing is predicted." } }
             : JobMessages.Parse<PlanJobResponse>(PlanJson.Response(plan).ToJsonString());
-        if (request.Cluster is null && !job.Workload.Parallelism.Auto && Scheduling.Cycle.Feasibility.Check(view.Now.Cluster, job.Shape) is { } reason)
+        if (request.Cluster is null && !job.Workload.Parallelism.Auto && submission.WhyInfeasible(job.Shape) is { } reason)
         {
             response.Notes.Add($"It would be refused: {reason.Message}");
         }

@@ -13,7 +13,7 @@ using Platform.Scheduling.Gangs;
 namespace Platform.Scheduler.Grpc;
 
 /// <summary>What node agents ask of the leading scheduler.</summary>
-internal sealed class NodeServiceImpl(ControlLoop loop, ModelRegistry registry) : NodeService.NodeServiceBase
+internal sealed class NodeServiceImpl(ControlLoop loop, ModelRegistry registry, MessageRelay relay) : NodeService.NodeServiceBase
 {
     public override async Task<RenewLeaseResponse> RenewLease(RenewLeaseRequest request, ServerCallContext context)
     {
@@ -118,6 +118,18 @@ internal sealed class NodeServiceImpl(ControlLoop loop, ModelRegistry registry) 
 
     public override Task<RegisterModelResponse> RegisterModel(RegisterModelRequest request, ServerCallContext context) =>
         registry.RegisterAsync(request, context.CancellationToken);
+
+    public override async Task<SendMessageResponse> SendMessage(SendMessageRequest request, ServerCallContext context)
+    {
+        await relay.SendAsync(request.Type, request.Body, context.CancellationToken);
+        return new SendMessageResponse();
+    }
+
+    public override Task ReceiveMessages(ReceiveMessagesRequest request, IServerStreamWriter<ReceiveMessagesResponse> responseStream, ServerCallContext context)
+    {
+        RequireNode(request.Node, "-");
+        return relay.ReceiveAsync(request.Node, responseStream, context.CancellationToken);
+    }
 
     private static void RequireNode(string node, string incarnation)
     {

@@ -1,6 +1,7 @@
 using System.Reflection;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.DependencyInjection.Extensions;
 using Platform.Core.Cluster;
 using Platform.Hosting.Artifacts;
 using Platform.Hosting.Bus;
@@ -23,6 +24,11 @@ internal static class AgentServices
     {
         AgentOptions options = builder.AddPlatformOptions<AgentOptions>("Agent");
         builder.AddPlatformOptions<ArtifactOptions>("Artifacts");
+        if (builder.Configuration["Bus:Transport"] == "scheduler")
+        {
+            builder.Services.TryAddSingleton<IMessageBus, SchedulerBus>();
+        }
+
         builder.AddPlatformBus();
         bool isUsable = !options.Validate().Any();
         if (!isUsable)

@@ -39,6 +39,20 @@ internal sealed partial class SchedulerLink
         }
     }
 
+    /// <summary>Follows a stream until it ends.</summary>
+    public async Task WatchAsync(Func<NodeService.NodeServiceClient, CallOptions, Task> call, CancellationToken cancellationToken)
+    {
+        try
+        {
+            await call(_client, new CallOptions(cancellationToken: cancellationToken));
+        }
+        catch (RpcException exception) when (exception.StatusCode == StatusCode.Unavailable)
+        {
+            Follow(exception);
+            throw;
+        }
+    }
+
     /// <summary>Repeats an idempotent call while the scheduler is not there, until shortly before a deadline.</summary>
     public async Task<T> CallAsync<T>(
         Func<NodeService.NodeServiceClient, CallOptions, Task<T>> call, DateTime deadline, CancellationToken cancellationToken)
