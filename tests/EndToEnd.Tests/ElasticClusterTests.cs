@@ -27,12 +27,12 @@ public sealed class ElasticClusterTests
             // Too much for the largest cluster that there could be: refused, and by how much.
             string text = directory.Write("text.txt", SmallJobs.Text(seed: 3));
             var refused = await server.CliAsync(
-                Cancellation, "train", directory.Write("huge.yaml", SmallJobs.Yaml("huge", text, 1, 1, 8, steps: 2, checkpointEvery: 0).Replace("global_batch_size: 8", "global_batch_size: 16", StringComparison.Ordinal)));
+                Cancellation, "train", directory.Write("huge.yaml", SmallJobs.Yaml("huge", text, 1, 1, 8, steps: 4, checkpointEvery: 0).Replace("global_batch_size: 8", "global_batch_size: 16", StringComparison.Ordinal)));
             Assert.NotEqual(0, refused.ExitCode);
             Assert.Contains("4 of its 8 ranks find no place", refused.Output, StringComparison.Ordinal);
 
             // A cluster of its own, both nodes for this job alone.
-            string file = directory.Write("job.yaml", SmallJobs.Yaml("own", text, 2, 1, 2, steps: 3, checkpointEvery: 0, extra: "resources: { cluster: ephemeral }"));
+            string file = directory.Write("job.yaml", SmallJobs.Yaml("own", text, 2, 1, 2, steps: 4, checkpointEvery: 0, extra: "resources: { cluster: ephemeral }"));
             var (code, output) = await server.CliAsync(Cancellation, "train", file, "--watch");
             Assert.True(code == 0, output);
             string name = output.TrimEnd().Split('\n')[^1].Trim();
@@ -40,7 +40,7 @@ public sealed class ElasticClusterTests
             Assert.Equal(["local-1", "local-2"], job.Ranks.Select(rank => rank.Node).Distinct().Order());
 
             // Points came through the scheduler, since these processes share no bus with it.
-            Assert.Equal(3, job.Progress.Step);
+            Assert.Equal(4, job.Progress.Step);
             await Waiting.UntilAsync(() => Agents(data).Count == 0, "the nodes of the job are gone");
 
             // Shared nodes leave when nobody has needed them for a second; the name is not used again.
