@@ -180,7 +180,13 @@ internal sealed class DecisionBenchmark
                 var declared = gang.ExpectedRuntime;
                 var runs = new RunningGang
                 {
-                    Placement = place, Rank = gang.Shape.Rank, Queue = gang.Queue, Priority = gang.Priority, RunningSince = now, ExpectedEnd = now + declared, Borrows = place.Borrows,
+                    Placement = place,
+                    Rank = gang.Shape.Rank,
+                    Queue = gang.Queue,
+                    Priority = gang.Priority,
+                    RunningSince = now,
+                    ExpectedEnd = now + declared,
+                    Borrows = place.Borrows,
                 };
                 running.Add(runs);
 

@@ -135,8 +135,15 @@ public sealed class SchedulingCoreTests
                 waiting.Remove(gang);
                 running.Add(new RunningGang
                 {
-                    Placement = place, Rank = gang.Shape.Rank, Queue = gang.Queue, Priority = gang.Priority, RunningSince = Now, MayYield = true, Borrows = place.Borrows,
-                    ExpectedEnd = Now + gang.ExpectedRuntime, Shape = gang.Shape,
+                    Placement = place,
+                    Rank = gang.Shape.Rank,
+                    Queue = gang.Queue,
+                    Priority = gang.Priority,
+                    RunningSince = Now,
+                    MayYield = true,
+                    Borrows = place.Borrows,
+                    ExpectedEnd = Now + gang.ExpectedRuntime,
+                    Shape = gang.Shape,
                 });
                 Add(place, gang.Shape.Rank, -1);
             }

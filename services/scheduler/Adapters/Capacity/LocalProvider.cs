@@ -35,7 +35,8 @@ internal sealed partial class LocalProvider : ICapacityProvider
             {
                 order();
             }
-        }) { IsBackground = true, Name = "local nodes" }.Start();
+        })
+        { IsBackground = true, Name = "local nodes" }.Start();
     }
 
     /// <inheritdoc/>
