@@ -25,9 +25,11 @@ public static class TensorNumbers
     /// <returns>The tensor itself.</returns>
     public static Tensor AddInPlace(this Tensor tensor, double summand)
     {
+        // Not the overload without a factor, which makes one of its own.
         ArgumentNullException.ThrowIfNull(tensor);
         using var number = summand.ToScalar();
-        return tensor.add_(number);
+        using var one = 1L.ToScalar();
+        return tensor.add_(number, one);
     }
 
     /// <summary>Adds a tensor, in place.</summary>
