@@ -15,6 +15,7 @@ need() { # program package [program's other places ...]
 need rabbitmq-server rabbitmq-server /usr/sbin/rabbitmq-server
 need initdb postgresql /usr/lib/postgresql/*/bin/initdb
 need promtool prometheus /usr/bin/promtool
+need kubectl kubernetes-client /usr/bin/kubectl
 if [ -z "$missing" ]; then exit 0; fi
 if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null 2>&1; then
     echo "setup: not installed:$missing (needs root on Debian; the tests that use them will be skipped)" >&2
