@@ -173,7 +173,7 @@ public sealed partial class ControlPlane
             RunningSince = attempt.RunningAt,
             SavedAt = gang.LatestCheckpoint is { } saved && saved.Attempt == attempt.Number ? saved.CommittedAt : null,
             ExpectedEnd = options.PredictRuntimes ? forecast.EndOf(gang) : (attempt.RunningAt ?? attempt.PlacedAt) + gang.ExpectedRuntime,
-            MayYield = gang.Stage == GangStage.Running,
+            MayYield = gang.Stage == GangStage.Running && !forecast.IsExporting(gang),
             Surplus = surplus,
             Borrows = attempt.Borrows,
             Shape = canResize ? gang.Shape : null,

@@ -145,6 +145,10 @@ public sealed class RuntimeForecast
 
     private static TimeSpan? Seconds(double? seconds) => seconds is { } known and < 1e9 and >= 0 ? TimeSpan.FromSeconds(known) : null;
 
+    /// <summary>Whether a gang has saved its last step: what is left is to export the model, which nobody gains by interrupting.</summary>
+    public bool IsExporting(GangState gang) =>
+        gang.LatestCheckpoint is { } saved && WorkOf(gang) is { Steps: { } steps } && saved.Step >= steps;
+
     private sealed record Progress(int Attempt, int Step, double StepSeconds, DateTimeOffset Time);
 
     private sealed record Work(string Json, Cycle.GangShape Shape, string Signature, int? Steps);
